@@ -1,0 +1,355 @@
+"""The networks: analysis g_a, synthesis g_s, hyper pair h_a / h_s and the 4-pass context model.
+
+                                        x  (B, 3, H, W), 0..1, H and W multiples of 16
+        g_a: residual blocks at 1/8  ───┤
+             + linear shortcut          ▼
+                                        y  (B, M, H/16, W/16) ──h_a──► z  (B, Z, H/64, W/64)
+                                        │                              │ round
+                                        │          ┌────── h_s ◄────── ẑ
+                                        ▼          ▼
+                           4 passes:  y − μ  ◄── context(h, ŷ so far)  ──► σ
+                                        │ round
+                                        ▼
+        g_s: mirror of g_a         ◄──  ŷ = round(y − μ) + μ
+                                        x̂  (B, 3, H, W)
+
+One network serves all rates: row q of 64 scales the features of g_a and g_s, y and z, channel by channel.
+Training runs the float functions in this file. Files are coded with the whole-number twin of everything
+between ẑ and the symbols (`exact.py`), built from the same parameters.
+
+Needs torch alone, so that it trains wherever torch runs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SLOPE = 0.125  # LeakyReLU; a power of two, so that whole-number evaluation can follow it exactly
+Y_SCALE = 1 / 16  # networks see y and ŷ times this: the PCA shortcut works at 16 × pixel scale
+SIGMA_MIN, SIGMA_MAX, SIGMA_LEVELS = 0.11, 256.0, 64  # log-spaced scale table
+PASSES = 4
+
+# Which channel group is coded in which pass, for each of the four positions of a 2×2 square of latents:
+# after every pass each position knows one group more, and no two neighbours know the same ones
+# (the quadtree split of DCVC-DC, arXiv:2302.14402).
+POSITIONS = ((0, 0), (0, 1), (1, 0), (1, 1))
+GROUP_OF_PASS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))  # [pass][position] -> group
+
+
+@dataclass(frozen=True)
+class Config:
+    """Size of the network. Widths in channels; `macs()` gives the arithmetic per pixel."""
+
+    width: int = 128  # C, of g_a and g_s at 1/8 resolution
+    latents: int = 192  # M, channels of y
+    hyper: int = 64  # Z, channels of z
+    context: int = 128  # P, width of the context model
+    enc_blocks: int = 4
+    dec_blocks: int = 4
+    context_blocks: int = 2
+    rates: int = 64
+    lambda_min: float = 0.0009
+    lambda_max: float = 0.12
+
+    def macs(self) -> dict[str, float]:
+        """Multiply-accumulates per pixel, in thousands: encode, decode (each with entropy parameters), entropy."""
+        c, m, z, p = self.width, self.latents, self.hyper, self.context
+
+        def block(n: int) -> int:
+            return 6 * n * n + 9 * n
+
+        g_a = (192 * c + self.enc_blocks * block(c)) / 64 + (9 * c + 768) * m / 256
+        g_s = (192 * c + self.dec_blocks * block(c)) / 64 + (4 * c + 768) * m / 256
+        h_a = (m * z + block(z)) / 256 + (9 * z * z + block(z)) / 1024 + 9 * z * z / 4096
+        h_s = 4 * z * z / 4096 + (block(z) + 4 * z * z) / 1024 + (block(z) + 2 * m * z) / 256
+        passes = (2 * m * p + 3 * ((p + m) * p + self.context_blocks * block(p) + 2 * m * p)) / 256
+        entropy = h_s + passes
+        named = {"encode": g_a + h_a + entropy, "decode": g_s + entropy, "entropy": entropy}
+        return {name: round(value / 1000, 2) for name, value in named.items()}
+
+
+SIZES = {
+    "fast": Config(),
+    "best": Config(width=256, latents=256, context=160, enc_blocks=6, dec_blocks=5, context_blocks=3),
+}
+
+
+def round_ste(x: Tensor) -> Tensor:
+    """Round; the gradient passes straight through."""
+    return x + (x.round() - x).detach()
+
+
+class _LowerBound(torch.autograd.Function):
+    """max(x, bound) whose gradient still lets x grow from below the bound."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, bound: float) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.bound = bound
+        return x.clamp_min(bound)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        (x,) = ctx.saved_tensors
+        return grad * ((x >= ctx.bound) | (grad < 0)), None
+
+
+def lower_bound(x: Tensor, bound: float) -> Tensor:
+    return _LowerBound.apply(x, bound)
+
+
+class Pointwise(nn.Module):
+    """1×1 convolution. The weight is kept as the matrix it is: `torch.optim.Muon` takes matrices only."""
+
+    def __init__(self, inputs: int, outputs: int, gain: float = 1.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) * gain / math.sqrt(inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight[:, :, None, None], self.bias)
+
+
+class Down(nn.Module):
+    """3×3 convolution, stride 2; the weight is kept as a matrix (outputs, inputs · 9)."""
+
+    def __init__(self, inputs: int, outputs: int, gain: float = 1.0):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs * 9) * gain / math.sqrt(inputs * 9))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight.view(len(self.weight), -1, 3, 3), self.bias, stride=2, padding=1)
+
+
+class Depthwise(nn.Module):
+    """3×3 depthwise convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, 1, 3, 3) / 3)
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, padding=1, groups=len(self.weight))
+
+
+class Block(nn.Module):
+    """x + 1×1(depthwise(lrelu(1×1 x))), then x + 1×1(lrelu(1×1 x)) with twice the width inside."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.mix_in = Pointwise(channels, channels)
+        self.spatial = Depthwise(channels)
+        self.mix_out = Pointwise(channels, channels, gain=0.3)
+        self.expand = Pointwise(channels, 2 * channels)
+        self.contract = Pointwise(2 * channels, channels, gain=0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.mix_out(self.spatial(F.leaky_relu(self.mix_in(x), SLOPE)))
+        return x + self.contract(F.leaky_relu(self.expand(x), SLOPE))
+
+
+def blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*[Block(channels) for _ in range(count)])
+
+
+class Upsample(nn.Module):
+    """1×1 convolution to 4× the channels, then pixel-shuffle to twice the size."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.expand = Pointwise(inputs, 4 * outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.expand(x), 2)
+
+
+class Analysis(nn.Module):
+    """g_a: x (B, 3, H, W) and a feature gain (B, C, 1, 1) -> y before its own gain (B, M, H/16, W/16)."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        c, m = cfg.width, cfg.latents
+        self.stem = Pointwise(192, c)
+        self.before = blocks(c, cfg.enc_blocks // 2)
+        self.after = blocks(c, cfg.enc_blocks - cfg.enc_blocks // 2)
+        self.down = Down(c, m, gain=0.1)
+        self.linear = Pointwise(768, m)
+        self.reach = 8 * (cfg.enc_blocks + 1)  # pixels beyond a latent's own 16×16 that it depends on
+
+    def forward(self, x: Tensor, gain: Tensor) -> Tensor:
+        f = self.before(self.stem(F.pixel_unshuffle(x, 8))) * gain  # (B, C, H/8, W/8)
+        return self.down(self.after(f)) + self.linear(F.pixel_unshuffle(x, 16))
+
+
+class Synthesis(nn.Module):
+    """g_s: ŷ with its gain undone (B, M, H/16, W/16) and a feature gain (B, C, 1, 1) -> x̂ (B, 3, H, W)."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        c, m = cfg.width, cfg.latents
+        self.up = Upsample(m, c)
+        self.before = blocks(c, cfg.dec_blocks // 2)
+        self.after = blocks(c, cfg.dec_blocks - cfg.dec_blocks // 2)
+        self.head = Pointwise(c, 192, gain=0.1)
+        self.linear = Pointwise(m, 768)
+        self.reach = -(-cfg.dec_blocks // 2)  # latents beyond its own that a pixel depends on
+
+    def forward(self, y: Tensor, gain: Tensor) -> Tensor:
+        f = self.before(self.up(y * Y_SCALE)) * gain  # (B, C, H/8, W/8)
+        return F.pixel_shuffle(self.head(self.after(f)), 8) + F.pixel_shuffle(self.linear(y), 16)
+
+
+class HyperSynthesis(nn.Module):
+    """h_s: ẑ with its gain undone (B, Z, h, w) -> h (B, 2M, 4h, 4w), the first guess of μ and log σ."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        z = cfg.hyper
+        self.up1 = Upsample(z, z)
+        self.block1 = Block(z)
+        self.up2 = Upsample(z, z)
+        self.block2 = Block(z)
+        self.out = Pointwise(z, 2 * cfg.latents)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.out(self.block2(self.up2(self.block1(self.up1(z)))))
+
+
+class Context(nn.Module):
+    """Refines h with what is known of ŷ after each pass. `start` runs once, `step` for passes 1, 2, 3."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        m, p = cfg.latents, cfg.context
+        self.reduce = Pointwise(2 * m, p)
+        self.adapt = nn.ModuleList([Pointwise(p + m, p) for _ in range(PASSES - 1)])
+        self.body = blocks(p, cfg.context_blocks)
+        self.out = Pointwise(p, 2 * m, gain=0.3)
+
+    def start(self, h: Tensor) -> Tensor:
+        return self.reduce(h)
+
+    def step(self, t: int, h: Tensor, reduced: Tensor, y_hat: Tensor) -> Tensor:
+        known = torch.cat([reduced, y_hat.to(reduced.dtype) * Y_SCALE], 1)
+        return self.out(self.body(self.adapt[t - 1](known))) + h
+
+
+def pass_masks(latents: int, height: int, width: int, device=None) -> Tensor:
+    """Boolean (PASSES, M, height, width): which latents each pass codes. Every latent is in exactly one."""
+    mask = torch.zeros(PASSES, PASSES, height, width, dtype=torch.bool, device=device)
+    for t, groups in enumerate(GROUP_OF_PASS):
+        for (i, j), group in zip(POSITIONS, groups):
+            mask[t, group, i::2, j::2] = True
+    return mask.repeat_interleave(latents // PASSES, 1)
+
+
+class Model(nn.Module):
+    """The whole codec as a trainable network. `forward` is the training pass."""
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        if cfg.latents % PASSES:
+            raise ValueError(f"latents must be a multiple of {PASSES}, got {cfg.latents}")
+        self.cfg = cfg
+        c, m, z, n = cfg.width, cfg.latents, cfg.hyper, cfg.rates
+        self.g_a = Analysis(cfg)
+        self.g_s = Synthesis(cfg)
+        self.h_a = nn.Sequential(Pointwise(m, z), Block(z), Down(z, z), Block(z), Down(z, z))
+        self.h_s = HyperSynthesis(cfg)
+        self.context = Context(cfg)
+        # per-rate gains, as logarithms
+        self.gain_enc = nn.Parameter(torch.zeros(n, c))
+        self.gain_dec = nn.Parameter(torch.zeros(n, c))
+        slope = torch.linspace(-1.2, 1.2, n)[:, None].repeat(1, m)
+        self.gain_y = nn.Parameter(slope)
+        self.gain_y_inverse = nn.Parameter(-slope.clone())
+        self.gain_z = nn.Parameter(torch.zeros(n, z))
+        # prior of z: per channel a mixture of three logistics
+        self.z_mean = nn.Parameter(torch.linspace(-6, 6, 3).repeat(z, 1))
+        self.z_scale = nn.Parameter(torch.full((z, 3), 0.5))
+        self.z_weight = nn.Parameter(torch.zeros(z, 3))
+        span = torch.linspace(math.log(cfg.lambda_min), math.log(cfg.lambda_max), n)
+        self.register_buffer("lambdas", span.exp(), persistent=False)
+
+    @torch.no_grad()
+    def init_linear(self, mean: Tensor, basis: Tensor, variance: Tensor) -> None:
+        """Make the linear shortcut a PCA transform codec, so that step 0 already works.
+
+        mean (768,), basis (M, 768) orthonormal rows, variance (M,): of pixel_unshuffle(16) training patches.
+        """
+        scale = 1 / Y_SCALE
+        self.g_a.linear.weight.copy_(basis * scale)
+        self.g_a.linear.bias.copy_(-(basis @ mean) * scale)
+        self.g_s.linear.weight.copy_(basis.t() / scale)
+        self.g_s.linear.bias.copy_(mean)
+        self.h_s.out.bias[self.cfg.latents :] = torch.log(variance.sqrt() * scale + 0.1)
+
+    def analyse(self, x: Tensor, q: Tensor) -> Tensor:
+        """x (B, 3, H, W), rate rows q (B,) -> y (B, M, H/16, W/16), ready for rounding."""
+        return self.g_a(x, _gain(self.gain_enc, q)) * _gain(self.gain_y, q)
+
+    def synthesise(self, y_hat: Tensor, q: Tensor) -> Tensor:
+        """ŷ (B, M, h, w), rate rows q (B,) -> x̂ (B, 3, 16h, 16w)."""
+        return self.g_s(y_hat * _gain(self.gain_y_inverse, q), _gain(self.gain_dec, q))
+
+    def hyper_analyse(self, y: Tensor, q: Tensor) -> Tensor:
+        """y (B, M, h, w) -> z (B, Z, ⌈h/4⌉, ⌈w/4⌉), ready for rounding."""
+        return self.h_a(y * Y_SCALE) * _gain(self.gain_z, q)
+
+    def z_likelihood(self, z: Tensor) -> Tensor:
+        """Probability of the unit interval around each z, from the per-channel mixture."""
+        z = z.float().unsqueeze(-1)
+        mean, weight = self.z_mean[:, None, None], self.z_weight.softmax(-1)[:, None, None]
+        scale = F.softplus(self.z_scale)[:, None, None] + 0.05
+        upper, lower = torch.sigmoid((z + 0.5 - mean) / scale), torch.sigmoid((z - 0.5 - mean) / scale)
+        return ((upper - lower) * weight).sum(-1)
+
+    def predict(self, y: Tensor, z_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Float entropy parameters: y, ẑ -> ŷ, μ, log σ, each (B, M, h, w), by the four passes."""
+        h = self.h_s(z_hat * _gain(-self.gain_z, q))[..., : y.shape[2], : y.shape[3]]
+        reduced = self.context.start(h)
+        masks = pass_masks(self.cfg.latents, *y.shape[2:], device=y.device)
+        y_hat = mean = log_sigma = torch.zeros_like(y)
+        for t, mask in enumerate(masks):
+            params = h if t == 0 else self.context.step(t, h, reduced, y_hat)
+            mu, log_s = params.float().chunk(2, 1)
+            mean, log_sigma = torch.where(mask, mu, mean), torch.where(mask, log_s, log_sigma)
+            y_hat = torch.where(mask, round_ste(y - mu) + mu, y_hat)
+        return y_hat, mean, log_sigma
+
+    def forward(self, x: Tensor, q: Tensor, noise: bool = True) -> tuple[Tensor, Tensor]:
+        """x (B, 3, H, W), rate rows q (B,) -> x̂ (B, 3, H, W) and estimated bits per pixel (B,).
+
+        With noise, the rate of uniformly perturbed latents is counted (differentiable); without, of rounded ones.
+        """
+        y = self.analyse(x, q).float()
+        z = self.hyper_analyse(y, q).float()
+        z_hat = round_ste(z)
+        y_hat, mean, log_sigma = self.predict(y, z_hat, q)
+
+        def perturbed(v: Tensor) -> Tensor:
+            return v + torch.rand_like(v) - 0.5 if noise else v.round()
+
+        bits = -lower_bound(self.z_likelihood(perturbed(z)), 1e-9).log2().sum((1, 2, 3))
+        bits = bits - lower_bound(gaussian_likelihood(perturbed(y - mean), log_sigma), 1e-9).log2().sum((1, 2, 3))
+        x_hat = self.synthesise(y_hat, q).float()
+        return x_hat, bits / (x.shape[2] * x.shape[3])
+
+
+def gaussian_likelihood(r: Tensor, log_sigma: Tensor) -> Tensor:
+    """Probability of the unit interval around r under a zero-mean Gaussian, σ ≥ SIGMA_MIN."""
+    sigma = lower_bound(log_sigma, math.log(SIGMA_MIN)).clamp_max(math.log(SIGMA_MAX)).exp()
+    r = r.abs()
+    c = -(2**-0.5)
+    return 0.5 * (torch.erfc(c * (0.5 - r) / sigma) - torch.erfc(c * (-0.5 - r) / sigma))
+
+
+def _gain(logs: Tensor, q: Tensor) -> Tensor:
+    return logs[q].exp()[:, :, None, None]

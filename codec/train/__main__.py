@@ -1,0 +1,29 @@
+"""`python -m codec.train`: see `--help`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from codec.model import SIZES
+from codec.train.loop import Recipe, train
+
+
+@click.command()
+@click.option("--size", type=click.Choice(sorted(SIZES)), default="fast", show_default=True)
+@click.option("--data", "sources", type=click.Path(exists=True, path_type=Path), multiple=True, required=True,
+              help="Folder of photographs or tar file; may be given several times.")
+@click.option("--minutes", type=float, required=True, help="Training time in all, resumed parts included.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint to write.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out where there is one.")
+@click.option("--batch", type=int, default=Recipe.batch, show_default=True)
+def main(size: str, sources: tuple[Path, ...], minutes: float, out: Path, resume: bool, batch: int) -> None:
+    """Train the codec's network on photographs; then `python -m codec.train.export`."""
+    if out.exists() and not resume:
+        raise click.UsageError(f"{out} exists: --resume goes on from it, another --out leaves it alone")
+    train(SIZES[size], Recipe(batch=batch), list(sources), out, minutes, resume, size)
+
+
+if __name__ == "__main__":
+    main()

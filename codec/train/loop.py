@@ -1,0 +1,208 @@
+"""The training loop: one function from photographs to a checkpoint, resumable, annealed inside its budget.
+
+Loss: mean over samples of log(R + λ·255²·MSE), each sample at a rate row of its own, so that every rate gets
+the same relative weight. Muon on the matrices, Adam on the rest. The learning rate warms up, stays, and falls
+linearly to zero over the last part of the budget, where crops also grow: the budget can be extended by
+resuming from a checkpoint with a larger one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from codec.model import Config, Model
+from codec.train.data import Photos
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run does; stored in its checkpoint and in the card of the weights."""
+
+    batch: int = 8
+    crop: int = 256
+    final_crop: int = 384  # in the last `final_part` of the budget, at the same number of pixels a step
+    final_part: float = 0.15
+    lr_muon: float = 3e-3
+    lr_adam: float = 1e-3
+    warmup: int = 300  # steps
+    decay: float = 0.4  # part of the budget over which the learning rate falls to zero
+    clip: float = 5.0
+    ema: float = 0.999
+    seed: int = 0
+
+    def rate_factor(self, step: int, progress: float) -> float:
+        return min(1.0, (step + 1) / self.warmup) * min(1.0, max(0.0, 1 - progress) / self.decay)
+
+
+CHECKPOINT_SECONDS = 150
+STALL_SECONDS = 5.0  # a longer step was a suspended process, not training: it does not count
+
+
+def pca_shortcut(model: Model, photos: Photos, patches: int = 600) -> None:
+    """Initialise the linear shortcut from the principal components of 16×16 patches."""
+    size = 256
+    crops = torch.cat([photos.crops(50, size) for _ in range(patches // 50)])
+    flat = torch.nn.functional.pixel_unshuffle(crops, 16).permute(0, 2, 3, 1).reshape(-1, 768).double().cpu()
+    mean = flat.mean(0)
+    variance, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))
+    m = model.cfg.latents
+    variance, basis = variance.flip(0)[:m].clamp_min(1e-12), vectors.flip(1)[:, :m].T
+    device = photos.device
+    model.init_linear(mean.float().to(device), basis.float().to(device), variance.float().to(device))
+
+
+def optimizers(model: Model, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
+    """Muon for every weight kept as a matrix in a layer; Adam for biases, depthwise kernels, gains and priors."""
+    tables = {name for name, _ in model.named_parameters(recurse=False)}
+    matrices, rest = [], []
+    for name, p in model.named_parameters():
+        (matrices if p.ndim == 2 and name not in tables else rest).append(p)
+    return {
+        "muon": torch.optim.Muon(matrices, lr=recipe.lr_muon, weight_decay=0.0),
+        "adam": torch.optim.Adam(rest, lr=recipe.lr_adam, betas=(0.9, 0.98)),
+    }
+
+
+def rd_terms(model: Model, x: Tensor, q: Tensor, noise: bool = True) -> tuple[Tensor, Tensor]:
+    """Estimated bits per pixel and squared error on the 0..255 scale, per sample."""
+    with torch.autocast(x.device.type, torch.bfloat16):
+        x_hat, bpp = model(x, q, noise)
+    return bpp, ((x_hat - x) ** 2).mean((1, 2, 3)) * 255**2
+
+
+@torch.no_grad()
+def validate(model: Model, crops: Tensor) -> float:
+    """Mean log-loss of the held-out crops, rounded latents, rates spread evenly over them."""
+    total = 0.0
+    for i, x in enumerate(crops):
+        q = torch.tensor([(i * 37) % model.cfg.rates], device=x.device)
+        bpp, mse = rd_terms(model, x[None], q, noise=False)
+        total += torch.log(bpp + model.lambdas[q] * mse).item()
+    return total / len(crops)
+
+
+def save_checkpoint(path: Path, model: Model, ema: dict[str, Tensor], opts: dict, meta: dict) -> None:
+    """One safetensors file: weights, their average, optimizer state; written beside, then renamed."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in ema.items()}
+    names = {p: n for n, p in model.named_parameters()}
+    for label, opt in opts.items():
+        for p, state in opt.state.items():
+            tensors |= {f"{label}.{names[p]}.{k}": v for k, v in state.items()}
+    tensors = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
+    temp = path.with_name(path.name + ".part")
+    save_file(tensors, temp, {"meta": json.dumps(meta)})
+    os.replace(temp, path)
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
+    with safe_open(path, "pt") as f:
+        return {k: f.get_tensor(k) for k in f.keys()}, json.loads(f.metadata()["meta"])
+
+
+def restore(tensors: dict[str, Tensor], model: Model, ema: dict[str, Tensor], opts: dict, device) -> None:
+    """Put a checkpoint's tensors back in place."""
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v.to(device) for k, v in tensors.items() if k.startswith(prefix)}
+
+    model.load_state_dict(part("model."))
+    for k, v in part("ema.").items():
+        ema[k].copy_(v)
+    for label, opt in opts.items():
+        for name, p in model.named_parameters():
+            state = part(f"{label}.{name}.")
+            if state:
+                opt.state[p] = {k: v.cpu() if k == "step" else v for k, v in state.items()}
+
+
+def train(cfg: Config, recipe: Recipe, sources: list[Path], out: Path, minutes: float, resume: bool, name: str) -> None:
+    """Train for `minutes` (counted over all resumed parts), leaving the checkpoint in `out`."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(recipe.seed)
+    torch.set_flush_denormal(True)
+    photos = Photos(sources, device)
+    crops = photos.validation(256)
+    print(f"{photos.count} photographs, {photos.megapixels:.0f} MP on {device}; {len(crops)} held out", flush=True)
+
+    model = Model(cfg).to(device)
+    pca_shortcut(model, photos)
+    model = model.to(memory_format=torch.channels_last)
+    opts = optimizers(model, recipe)
+    base = {label: opt.param_groups[0]["lr"] for label, opt in opts.items()}
+    ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    averaged = Model(cfg).to(device).to(memory_format=torch.channels_last).eval()
+    step, elapsed = 0, 0.0
+    if resume and out.exists():
+        tensors, meta = load_checkpoint(out)
+        restore(tensors, model, ema, opts, device)
+        step, elapsed = meta["step"], meta["seconds"]
+        torch.manual_seed(recipe.seed + step)
+        print(f"resumed at step {step}, {elapsed / 60:.1f} min", flush=True)
+
+    def checkpoint() -> None:
+        meta = {"size": name, "config": asdict(cfg), "recipe": asdict(recipe), "step": step, "seconds": elapsed}
+        save_checkpoint(out, model, ema, opts, meta | {"device": str(device), "megapixels": photos.megapixels})
+
+    budget = minutes * 60
+    recent: deque[tuple[float, float, float, float]] = deque(maxlen=100)
+    saved, skipped, last = elapsed, 0, time.monotonic()
+    while elapsed < budget:
+        progress = elapsed / budget
+        for label, opt in opts.items():
+            opt.param_groups[0]["lr"] = base[label] * recipe.rate_factor(step, progress)
+        size = recipe.final_crop if progress > 1 - recipe.final_part else recipe.crop
+        count = max(1, round(recipe.batch * (recipe.crop / size) ** 2))
+        x = photos.crops(count, size).contiguous(memory_format=torch.channels_last)
+        q = torch.randint(0, cfg.rates, (count,), device=device)
+        bpp, mse = rd_terms(model, x, q)
+        loss = torch.log(bpp + model.lambdas[q] * mse).mean()
+        for opt in opts.values():
+            opt.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        step += 1
+        if torch.isfinite(norm):
+            skipped = 0
+            for opt in opts.values():
+                opt.step()
+            weight = 1 - min(recipe.ema, (1 + step) / (10 + step))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(ema.values()), list(model.state_dict().values()), weight)
+        elif (skipped := skipped + 1) >= 50 and out.exists():
+            print(f"step {step}: 50 steps without a finite gradient, back to the last checkpoint", flush=True)
+            restore(load_checkpoint(out)[0], model, ema, opts, device)
+            skipped = 0
+        now = time.monotonic()
+        seconds, last = min(now - last, STALL_SECONDS), now
+        elapsed += seconds
+        if step % 10 == 0:  # reading a value back waits for the device
+            psnr = (10 * torch.log10(255**2 / mse)).mean().item()
+            recent.append((loss.item(), bpp.mean().item(), psnr, count / seconds))
+        if step in (20, 100) or step % 500 == 0:
+            mean = torch.tensor(list(recent)).mean(0).tolist()
+            eta = (budget - elapsed) / 60
+            print(
+                f"step {step}  {elapsed / 60:.1f} min  loss {mean[0]:.4f}  bpp {mean[1]:.3f}  PSNR {mean[2]:.2f} dB  "
+                f"{mean[3]:.1f} images/s  grad {norm:.2f}  ETA {eta:.0f} min",
+                flush=True,
+            )
+        if elapsed - saved > CHECKPOINT_SECONDS or elapsed >= budget:
+            saved = elapsed
+            checkpoint()
+            averaged.load_state_dict(ema)
+            print(f"step {step}  checkpoint; held-out log-loss {validate(averaged, crops):.4f}", flush=True)
+            last = time.monotonic()
+    if not math.isfinite(loss.item()):
+        raise SystemExit("training ended on a non-finite loss; the last checkpoint is intact")
