@@ -1,0 +1,39 @@
+"""A learned image codec: photographs to .lat files and back.
+
+    from codec import Codec
+    codec = Codec.load()
+    data = codec.encode(image, quality=50)
+    image = codec.decode(data)
+
+`import codec` costs no torch; the names that need it load on first use.
+"""
+
+from codec.errors import (
+    ChecksumError,
+    DesyncError,
+    FormatError,
+    LatError,
+    LimitError,
+    MissingModelError,
+    TruncatedError,
+)
+
+__version__ = "0.1.0"
+__all__ = [
+    "ChecksumError",
+    "Codec",
+    "DesyncError",
+    "FormatError",
+    "LatError",
+    "LimitError",
+    "MissingModelError",
+    "TruncatedError",
+]
+
+
+def __getattr__(name: str):
+    if name == "Codec":
+        from codec.coder import Codec
+
+        return Codec
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,264 @@
+"""Photograph <-> bytes: tiles through the networks and the entropy coder, one after the other."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load
+from torch import Tensor
+
+from codec import container, exact, weights
+from codec.container import LATENT, Container, Header
+from codec.entropy import SymbolReader, SymbolWriter, Tables
+from codec.errors import FormatError, LimitError, MissingModelError
+from codec.image import MAX_PIXELS, Picture, from_array, from_pillow, to_pillow
+from codec.model import Config, Model
+from codec.tiles import Box, latent_bounds, tile_box, tiles_in
+
+TILE = 64  # latents a side: 1024 pixels
+QUALITY = 50
+Progress = Callable[[int, int], None]  # tiles done, tiles in all
+
+
+@dataclass(frozen=True)
+class TileLatents:
+    """Quantised latents of one tile: ẑ (1, Z, h, w), ŷ (1, M, H, W), and the rate row they belong to."""
+
+    row: int
+    z_hat: Tensor
+    y_hat: Tensor
+
+
+class Codec:
+    """One set of weights, ready to encode and decode.
+
+    >>> from codec import Codec
+    >>> codec = Codec.load()
+    >>> data = codec.encode(Image.new("RGB", (40, 30), "teal"), quality=50)
+    >>> codec.decode(data).size
+    (40, 30)
+    """
+
+    def __init__(self, data: bytes, fingerprint: bytes):
+        with_names = load(data)
+        length = struct.unpack_from("<Q", data)[0]
+        meta = json.loads(data[8 : 8 + length])["__metadata__"]
+        self.name, self.fingerprint = meta["name"], fingerprint
+        self.cfg = Config(**json.loads(meta["config"]))
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in with_names.items() if k.startswith(prefix)}
+
+        networks = {k: v.float() for k, v in with_names.items() if not k.startswith(("exact.", "tables."))}
+        with torch.device("meta"):
+            model = Model(self.cfg)
+        model.load_state_dict(networks, assign=True)
+        self.model = model.eval().requires_grad_(False)
+        self.entropy = exact.EntropyModel(part("exact."), self.cfg)
+        t = {k: v.numpy() for k, v in part("tables.").items()}
+        self.y_tables = Tables.unpack(t["y.cdf"], t["y.length"], t["y.offset"])
+        self.z_tables = Tables.unpack(t["z.cdf"], t["z.length"], t["z.offset"])
+
+    @classmethod
+    def load(cls, name: str = weights.DEFAULT) -> Codec:
+        """Installed weights by name, or a path to a .safetensors file.
+
+        Raises: MissingModelError.
+        """
+        return cls(*weights.read(weights.locate(name)))
+
+    @classmethod
+    def for_file(cls, data: bytes) -> Codec:
+        """The installed weights that a .lat file was written with.
+
+        Raises: FormatError, MissingModelError.
+        """
+        fingerprint = container.parse(data).header.model
+        name = weights.name_of(fingerprint)
+        if name is None:
+            raise MissingModelError(
+                f"written with weights {fingerprint.hex()}, which are not installed; "
+                f"installed: {', '.join(weights.cards()) or 'none'}; a newer release may have them"
+            )
+        return cls.load(name)
+
+    def row(self, quality: float) -> int:
+        """Rate row of a quality of 0 … 100."""
+        if not 0 <= quality <= 100:
+            raise ValueError(f"quality must be 0 … 100, got {quality}")
+        return round(quality * (self.cfg.rates - 1) / 100)
+
+    # -- encoding ------------------------------------------------------------------------------------------------
+
+    def encode(
+        self, image: Image.Image | np.ndarray | Picture, quality: float = QUALITY, progress: Progress | None = None
+    ) -> bytes:
+        """A Pillow image, or a uint8 array (H, W) or (H, W, 3), -> the bytes of a .lat file.
+
+        `quality` 0 … 100: higher is better and larger. Raises: LatError, ValueError.
+        """
+        if isinstance(image, Image.Image):
+            image = from_pillow(image)
+        elif isinstance(image, np.ndarray):
+            image = from_array(image)
+        height, width = image.pixels.shape[:2]
+        header = Header(width, height, image.mode, TILE, self.fingerprint)
+        row, tiles = self.row(quality), []
+        count = header.grid[0] * header.grid[1]
+        for index in range(count):
+            tiles.append(self.encode_tile(image.pixels, tile_box(header, index), row))
+            if progress:
+                progress(index + 1, count)
+        return container.build(Container(header, tiles, image.metadata))
+
+    @torch.inference_mode()
+    def analyse(self, pixels: np.ndarray, box: Box, row: int) -> Tensor:
+        """y (1, M, h, w) of the latents in `box`, from the pixels under and around them."""
+        height, width = pixels.shape[:2]
+        bounds = Box(0, 0, -(-width // LATENT), -(-height // LATENT))
+        seen = box.grow(-(-self.model.g_a.reach // LATENT), bounds)
+        part = pixels[(seen * LATENT).slices]
+        missing = (seen.width * LATENT - part.shape[1], seen.height * LATENT - part.shape[0])
+        x = torch.tensor(part, dtype=torch.float32).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last
+        x = F.pad(x, (0, missing[0], 0, missing[1]), mode="replicate") if any(missing) else x
+        y = self.model.analyse(x.div_(255), torch.tensor([row]))
+        return y[(..., *box.shift(seen.left, seen.top).slices)]
+
+    @torch.inference_mode()
+    def encode_tile(self, pixels: np.ndarray, box: Box, row: int) -> bytes:
+        """One tile of a picture (H, W, 3): rate row, CRC of its symbols, stream."""
+        y = self.analyse(pixels, box, row)
+        z = self.model.hyper_analyse(y, torch.tensor([row])).round_().clamp_(-exact.Z_LIMIT, exact.Z_LIMIT)
+        writer = SymbolWriter()
+        writer.put(*self._z_symbols(z), self.z_tables)
+
+        def write(t: int, mu: Tensor, index: Tensor) -> Tensor:
+            symbols = exact.gather(y, t).sub_(mu).round_().clamp_(1 - exact.Y_LIMIT, exact.Y_LIMIT - 1)
+            coded = index > 0  # at the smallest σ a symbol is 0 but once in 50,000: not worth coding
+            writer.put(symbols[coded].int().numpy(), index[coded].numpy(), self.y_tables)
+            return symbols.mul_(coded)
+
+        self.entropy.run(z, row, box.height, box.width, write)
+        stream, crc = writer.finish()
+        return struct.pack("<BI", row, crc) + stream
+
+    def _z_symbols(self, z: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """ẑ (1, Z, h, w) -> flat symbols and their tables, one per channel."""
+        return z.flatten().int().numpy(), self._z_index(z.shape[2] * z.shape[3])
+
+    def _z_index(self, positions: int) -> np.ndarray:
+        return np.repeat(np.arange(self.cfg.hyper), positions)
+
+    # -- decoding ------------------------------------------------------------------------------------------------
+
+    def decode(self, data: bytes, max_pixels: int = MAX_PIXELS, progress: Progress | None = None) -> Image.Image:
+        """The bytes of a .lat file -> a Pillow image in the mode it was written from, metadata in its `info`.
+
+        Raises: FormatError, ChecksumError, TruncatedError, LimitError, MissingModelError, DesyncError.
+        """
+        parsed = container.parse(data)
+        header = parsed.header
+        if header.width * header.height > max_pixels:
+            raise LimitError(
+                f"{header.width} × {header.height} is more than {max_pixels} pixels; raise the limit if you trust the file"
+            )
+        whole = Box(0, 0, header.width, header.height)
+        pixels = self.decode_pixels(parsed, whole, progress)
+        return to_pillow(pixels, header.mode, parsed.metadata)
+
+    def decode_region(self, data: bytes, box: tuple[int, int, int, int]) -> Image.Image:
+        """Only the pixels (left, top, right, bottom): equal to that crop of `decode`, reading just the tiles it needs.
+
+        Raises: as `decode`; ValueError where the box leaves the picture.
+        """
+        parsed = container.parse(data)
+        header, region = parsed.header, Box(*box)
+        if region & Box(0, 0, header.width, header.height) != region or not region.width * region.height:
+            raise ValueError(f"region {box} is empty or leaves the picture of {header.width} × {header.height}")
+        return to_pillow(self.decode_pixels(parsed, region), header.mode, parsed.metadata)
+
+    def decode_pixels(self, parsed: Container, region: Box, progress: Progress | None = None) -> np.ndarray:
+        """uint8 (H, W, 3) of a region of a parsed file."""
+        header = parsed.header
+        if header.mode not in ("L", "RGB"):
+            raise FormatError(f"pixel mode {header.mode} needs a newer release")
+        if header.model != self.fingerprint:
+            written = weights.name_of(header.model) or header.model.hex()
+            raise MissingModelError(f"written with weights {written}, but {self.name} is loaded; use Codec.for_file")
+        under = Box(
+            region.left // LATENT, region.top // LATENT, -(-region.right // LATENT), -(-region.bottom // LATENT)
+        )
+        todo = list(tiles_in(header, under))
+        out = np.empty((region.height, region.width, 3), np.uint8)
+        for done, (box, pixels) in enumerate(self._synthesised(parsed, todo), 1):
+            wanted = box * LATENT & region
+            out[wanted.shift(region.left, region.top).slices] = pixels[wanted.shift(*_origin(box * LATENT)).slices]
+            if progress:
+                progress(done, len(todo))
+        return out
+
+    def _synthesised(self, parsed: Container, todo: list[int]) -> Iterator[tuple[Box, np.ndarray]]:
+        """(latents, pixels (16h, 16w, 3)) of each tile; only as many neighbours' latents are kept as are in reach."""
+        header, reach = parsed.header, self.model.g_s.reach
+        decoded: dict[int, TileLatents] = {}
+        for index in todo:
+            box = tile_box(header, index)
+            seen = box.grow(reach, latent_bounds(header))
+            y_hat = torch.empty(1, self.cfg.latents, seen.height, seen.width)
+            y_hat = y_hat.contiguous(memory_format=torch.channels_last)
+            for other in tiles_in(header, seen):
+                if other not in decoded:
+                    decoded[other] = self.decode_tile(parsed.tile(other), tile_box(header, other))
+                theirs = tile_box(header, other)
+                shared = theirs & seen
+                source = decoded[other].y_hat[(..., *shared.shift(theirs.left, theirs.top).slices)]
+                y_hat[(..., *shared.shift(seen.left, seen.top).slices)] = source
+            x = self.synthesise(y_hat, decoded[index].row)
+            yield box, x[(box.shift(seen.left, seen.top) * LATENT).slices]
+            decoded = {k: v for k, v in decoded.items() if k >= index - header.grid[0] - 1}
+
+    @torch.inference_mode()
+    def synthesise(self, y_hat: Tensor, row: int) -> np.ndarray:
+        """ŷ (1, M, h, w) -> uint8 (16h, 16w, 3)."""
+        x = self.model.synthesise(y_hat, torch.tensor([row]))
+        return x[0].permute(1, 2, 0).mul(255).round_().clamp_(0, 255).byte().numpy()
+
+    @torch.inference_mode()
+    def decode_tile(self, data: bytes, box: Box) -> TileLatents:
+        """Latents of one tile.
+
+        Raises: FormatError, DesyncError.
+        """
+        if len(data) < 5:
+            raise FormatError(f"tile of {len(data)} bytes is impossible")
+        row, crc = struct.unpack_from("<BI", data)
+        if row >= self.cfg.rates:
+            raise FormatError(f"tile with rate row {row}, the weights have {self.cfg.rates}")
+        m, n = self.cfg.latents, self.cfg.hyper
+        height, width = -(-box.height // 4), -(-box.width // 4)
+        count = m * box.height * box.width + n * height * width
+        reader = SymbolReader(data[5:], crc, count)
+        z = reader.get(self._z_index(height * width), self.z_tables)
+        z_hat = torch.from_numpy(z.clip(-exact.Z_LIMIT, exact.Z_LIMIT)).view(1, n, height, width).float()
+
+        def read(t: int, mu: Tensor, index: Tensor) -> Tensor:
+            coded = index > 0
+            values = torch.from_numpy(reader.get(index[coded].numpy(), self.y_tables))
+            symbols = torch.zeros_like(mu)
+            symbols[coded] = values.clamp_(-exact.Y_LIMIT, exact.Y_LIMIT).float()
+            return symbols
+
+        y_hat = self.entropy.run(z_hat, row, box.height, box.width, read)
+        reader.finish()
+        return TileLatents(row, z_hat, y_hat)
+
+
+def _origin(box: Box) -> tuple[int, int]:
+    return box.left, box.top

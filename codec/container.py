@@ -1,0 +1,231 @@
+"""The .lat file: bytes on disk <-> header, tiles and metadata. FORMAT.md is the specification.
+
+Standard library only, so that opening, describing and checking a file costs no torch.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from codec.errors import ChecksumError, FormatError, TruncatedError
+
+MAGIC = b"\x8eLAT\r\n\x1a\n"
+VERSION = (1, 0)
+MODES = ("L", "LA", "RGB", "RGBA")
+MAX_SIDE = 2**31 - 1
+LATENT = 16  # pixels per latent, each way
+FINGERPRINT_BYTES = 8
+METADATA = {"icc": b"iccp", "exif": b"exif", "xmp": b"xmp_", "text": b"text"}
+METADATA_LIMIT = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Header:
+    """What HEAD carries: picture size in pixels, Pillow mode, tile side in latents, fingerprint of the weights."""
+
+    width: int
+    height: int
+    mode: str
+    tile: int
+    model: bytes
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Tiles across and down."""
+        side = self.tile * LATENT
+        return -(-self.width // side), -(-self.height // side)
+
+    def pack(self) -> bytes:
+        flags = 0
+        numbers = varint(self.width) + varint(self.height) + bytes([MODES.index(self.mode)]) + varint(self.tile)
+        return struct.pack("<BBH", *VERSION, flags) + numbers + self.model
+
+    @classmethod
+    def unpack(cls, payload: bytes) -> Header:
+        """Later minor versions may append fields; these bytes are ignored here."""
+        if len(payload) < 4:
+            raise TruncatedError("HEAD: payload too short")
+        major, _, flags = struct.unpack_from("<BBH", payload)
+        if major != VERSION[0]:
+            raise FormatError(f"HEAD: format version {major}, this reader knows {VERSION[0]}; install a newer release")
+        if flags >> 8:
+            raise FormatError(f"HEAD: unknown required flags 0x{flags >> 8:02x}; install a newer release")
+        width, at = read_varint(payload, 4)
+        height, at = read_varint(payload, at)
+        mode, at = read_varint(payload, at)
+        tile, at = read_varint(payload, at)
+        model = bytes(payload[at : at + FINGERPRINT_BYTES])
+        if len(model) < FINGERPRINT_BYTES:
+            raise TruncatedError("HEAD: payload too short")
+        if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+            raise FormatError(f"HEAD: impossible picture size {width} × {height}")
+        if mode >= len(MODES):
+            raise FormatError(f"HEAD: unknown pixel mode {mode}; install a newer release")
+        if not 4 <= tile <= 1024 or tile % 4:
+            raise FormatError(f"HEAD: tile side of {tile} latents, must be a multiple of 4 from 4 to 1024")
+        return cls(width, height, MODES[mode], tile, model)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A parsed file. `tiles` are views in raster order; `crcs` their CRC-32 (none with one tile: DATA has it)."""
+
+    header: Header
+    tiles: list[memoryview | bytes]
+    metadata: dict[str, bytes] = field(default_factory=dict)
+    ancillary: list[tuple[bytes, bytes]] = field(default_factory=list)
+    crcs: list[int] | None = None
+
+    def tile(self, index: int) -> bytes:
+        """Bytes of one tile, checked.
+
+        Raises: ChecksumError.
+        """
+        data = bytes(self.tiles[index])
+        if self.crcs is not None and zlib.crc32(data) != self.crcs[index]:
+            raise ChecksumError(f"tile {index}: checksum mismatch, its {len(data)} bytes were altered after writing")
+        return data
+
+    def verify(self) -> None:
+        """Check every tile (the other chunks were checked by `parse`).
+
+        Raises: ChecksumError.
+        """
+        for index in range(len(self.tiles)):
+            self.tile(index)
+
+
+def varint(value: int) -> bytes:
+    """LEB128: seven bits a byte, least significant first."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    """(value, position after it); at most five bytes, no needless ones."""
+    value = 0
+    for count in range(5):
+        if at + count >= len(data):
+            raise TruncatedError("a number runs past the end of its chunk")
+        byte = data[at + count]
+        value |= (byte & 0x7F) << 7 * count
+        if byte < 0x80:
+            if byte == 0 and count:
+                break
+            return value, at + count + 1
+    raise FormatError("a number is written with too many bytes")
+
+
+def chunk(kind: bytes, payload: bytes) -> bytes:
+    return struct.pack("<I", len(payload)) + kind + payload + struct.pack("<I", zlib.crc32(payload, zlib.crc32(kind)))
+
+
+def build(container: Container) -> bytes:
+    """The whole file. `tiles` must fill the header's grid."""
+    tiles = [bytes(t) for t in container.tiles]
+    across, down = container.header.grid
+    if len(tiles) != across * down:
+        raise ValueError(f"{len(tiles)} tiles for a grid of {across} × {down}")
+    parts = [MAGIC, chunk(b"HEAD", container.header.pack())]
+    if len(tiles) > 1:
+        entries = [varint(len(t)) + struct.pack("<I", zlib.crc32(t)) for t in tiles]
+        parts.append(chunk(b"INDX", b"".join(entries)))
+    parts.append(chunk(b"DATA", b"".join(tiles)))
+    parts += [chunk(METADATA[key], value) for key, value in container.metadata.items()]
+    parts += [chunk(kind, payload) for kind, payload in container.ancillary]
+    parts.append(chunk(b"LEND", b""))
+    return b"".join(parts)
+
+
+def _chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview, int, int]]:
+    """(type, payload, stored CRC, offset) of every chunk up to LEND, which must end the file."""
+    at = len(MAGIC)
+    while True:
+        if at + 12 > len(data):
+            raise TruncatedError(f"file ends at byte {len(data)} without an end marker: it was cut short")
+        (length,) = struct.unpack_from("<I", data, at)
+        kind = bytes(data[at + 4 : at + 8])
+        if not all(65 <= c <= 90 or 97 <= c <= 122 or c == 95 for c in kind):
+            raise FormatError(f"byte {at + 4}: {kind!r} is no chunk type; the file is damaged from here on")
+        end = at + 12 + length
+        if end > len(data):
+            raise TruncatedError(f"chunk {kind.decode()} at byte {at} runs {end - len(data)} bytes past the end")
+        yield kind, data[at + 8 : end - 4], struct.unpack_from("<I", data, end - 4)[0], at
+        at = end
+        if kind == b"LEND":
+            if at != len(data):
+                raise FormatError(f"{len(data) - at} bytes after the end marker")
+            return
+
+
+def parse(data: bytes | memoryview) -> Container:
+    """Read a file held in memory (or memory-mapped) without copying its tiles.
+
+    Every CRC is checked except those of indexed tiles, which `Container.tile` checks one by one.
+    Raises: FormatError, TruncatedError, ChecksumError.
+    """
+    data = memoryview(data)
+    if bytes(data[: len(MAGIC)]) != MAGIC[: len(data)] or not len(data):
+        raise FormatError("not a .lat file (its first bytes are not the signature)")
+    if len(data) < len(MAGIC):
+        raise TruncatedError(f"file ends after {len(data)} bytes")
+    found: dict[bytes, memoryview] = {}
+    ancillary: list[tuple[bytes, bytes]] = []
+    known = {b"HEAD", b"INDX", b"DATA", b"LEND", *METADATA.values()}
+    for kind, payload, crc, at in _chunks(data):
+        if (kind == b"HEAD") != (not found):
+            raise FormatError(f"byte {at}: HEAD must come first and once, found {kind.decode()}")
+        if kind in found:
+            raise FormatError(f"byte {at}: second {kind.decode()} chunk")
+        if kind not in known and kind[:1].isupper():
+            raise FormatError(f"byte {at}: unknown critical chunk {kind.decode()}; install a newer release")
+        if not (kind == b"DATA" and b"INDX" in found) and zlib.crc32(payload, zlib.crc32(kind)) != crc:
+            raise ChecksumError(f"chunk {kind.decode()} at byte {at}: checksum mismatch, altered after writing")
+        if kind not in known:
+            ancillary.append((kind, bytes(payload)))
+            continue
+        if kind == b"INDX" and b"DATA" in found:
+            raise FormatError(f"byte {at}: INDX after DATA")
+        if kind in METADATA.values() and len(payload) > METADATA_LIMIT:
+            raise FormatError(f"byte {at}: {kind.decode()} of {len(payload)} bytes, at most {METADATA_LIMIT} allowed")
+        found[kind] = payload
+    if b"DATA" not in found:
+        raise FormatError("no DATA chunk")
+    header = Header.unpack(bytes(found[b"HEAD"]))
+    tiles, crcs = _split(header, found.get(b"INDX"), found[b"DATA"])
+    metadata = {key: bytes(found[kind]) for key, kind in METADATA.items() if kind in found}
+    return Container(header, tiles, metadata, ancillary, crcs)
+
+
+def _split(header: Header, index: memoryview | None, data: memoryview) -> tuple[list[memoryview], list[int] | None]:
+    """Cut DATA into tiles; everything must agree before anything the size of the picture is allocated."""
+    across, down = header.grid
+    if across * down == 1:
+        if index is not None:
+            raise FormatError("INDX in a file of one tile")
+        return [data], None
+    if index is None:
+        raise FormatError(f"no INDX although the picture has {across} × {down} tiles")
+    if len(index) < 5 * across * down:
+        raise FormatError(f"INDX of {len(index)} bytes cannot list {across} × {down} tiles")
+    tiles, crcs, at, start = [], [], 0, 0
+    for _ in range(across * down):
+        size, at = read_varint(index, at)
+        if at + 4 > len(index):
+            raise TruncatedError("INDX ends inside an entry")
+        crcs.append(struct.unpack_from("<I", index, at)[0])
+        at += 4
+        if start + size > len(data):
+            raise FormatError("INDX lists more bytes than DATA has")
+        tiles.append(data[start : start + size])
+        start += size
+    if at != len(index) or start != len(data):
+        raise FormatError("INDX and DATA disagree in size")
+    return tiles, crcs

@@ -1,0 +1,115 @@
+"""Symbols <-> bytes: the one place that calls CompressAI's range coder (rANS), and the guard around it.
+
+Only CompressAI's two extension modules are loaded. Importing the package itself takes seconds, pulls in
+torchvision, and fails where a CPU build of torch meets the registry's torchvision.
+
+The decoder of that coder trusts its input: short or forged streams read past their end. So a stream is
+checked for size, decoded from a copy with ample zeros behind it, and its symbols must match a CRC-32.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import zlib
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from codec.errors import DesyncError, FormatError, LatError
+
+PRECISION = 16  # bits of the frequency tables
+SYMBOL_LIMIT = 2**15  # |symbol| in a valid file
+
+
+@cache
+def _extension(name: str):
+    """A compiled module of the installed compressai, without importing the package."""
+    full = f"compressai.{name}"
+    if full in sys.modules:
+        return sys.modules[full]
+    package = importlib.util.find_spec("compressai")
+    files = [f for folder in package.submodule_search_locations for f in Path(folder).glob(f"{name}.*")] if package else []
+    files = [f for f in files if f.suffix in (".so", ".pyd")]
+    if not files:
+        raise LatError("CompressAI's entropy coder is not installed: pip install --no-deps compressai")
+    spec = importlib.util.spec_from_file_location(full, files[0])
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Tables:
+    """Cumulative frequency tables in the coder's own form.
+
+    A table for symbols offset … offset + n − 1 is the list 0 = c₀ < c₁ < … < cₙ < cₙ₊₁ = 2¹⁶ whose last
+    interval is the escape: any other symbol, written after it in groups of four bits.
+    """
+
+    def __init__(self, cdfs: Sequence[np.ndarray], offsets: Sequence[int]):
+        self.cdfs = [[int(v) for v in cdf] for cdf in cdfs]
+        self.lengths = [len(cdf) for cdf in self.cdfs]
+        self.offsets = [int(o) for o in offsets]
+        for i, cdf in enumerate(self.cdfs):
+            rising = all(a < b for a, b in zip(cdf, cdf[1:]))
+            if len(cdf) < 3 or cdf[0] != 0 or cdf[-1] != 1 << PRECISION or not rising:
+                raise FormatError(f"frequency table {i} of the weights is damaged")
+
+    @classmethod
+    def unpack(cls, flat: np.ndarray, lengths: np.ndarray, offsets: np.ndarray) -> Tables:
+        ends = np.cumsum(lengths)
+        return cls([flat[end - n : end] for end, n in zip(ends, lengths)], list(offsets))
+
+
+def quantise_pmf(pmf: np.ndarray) -> np.ndarray:
+    """Probabilities (the rest of 1 goes to the escape) -> cumulative frequencies, none of them zero."""
+    tail = max(1.0 - float(pmf.sum()), 1e-9)
+    return np.asarray(_extension("_CXX").pmf_to_quantized_cdf([*map(float, pmf), tail], PRECISION), dtype=np.int32)
+
+
+class SymbolWriter:
+    """Collects symbols; `finish` gives the stream and the CRC-32 of the symbols (as little-endian int32)."""
+
+    def __init__(self) -> None:
+        self._coder = _extension("ans").BufferedRansEncoder()
+        self._crc = 0
+
+    def put(self, symbols: np.ndarray, indices: np.ndarray, tables: Tables) -> None:
+        self._crc = zlib.crc32(symbols.astype("<i4").tobytes(), self._crc)
+        self._coder.encode_with_indexes(
+            symbols.tolist(), indices.tolist(), tables.cdfs, tables.lengths, tables.offsets
+        )
+
+    def finish(self) -> tuple[bytes, int]:
+        return self._coder.flush(), self._crc
+
+
+class SymbolReader:
+    """Reads back what a SymbolWriter wrote, asked for in the same order.
+
+    `count` bounds the number of symbols that will be asked for. Raises FormatError, DesyncError.
+    """
+
+    def __init__(self, stream: bytes, crc: int, count: int):
+        if len(stream) % 4 or len(stream) < 8:
+            raise FormatError(f"a stream of {len(stream)} bytes is impossible: must be a multiple of 4, at least 8")
+        self._coder = _extension("ans").RansDecoder()
+        self._coder.set_stream(stream + bytes(16 * len(stream) + 8 * count + 256))
+        self._expected, self._crc, self._left = crc, 0, count
+
+    def get(self, indices: np.ndarray, tables: Tables) -> np.ndarray:
+        self._left -= len(indices)
+        if self._left < 0:
+            raise FormatError("more symbols asked for than the tile can hold")
+        values = self._coder.decode_stream(indices.tolist(), tables.cdfs, tables.lengths, tables.offsets)
+        symbols = np.array(values, dtype=np.int64)
+        if len(symbols) and max(symbols.max(), -symbols.min()) >= SYMBOL_LIMIT:
+            raise DesyncError("a decoded symbol is out of range: the stream was forged or damaged")
+        self._crc = zlib.crc32(symbols.astype("<i4").tobytes(), self._crc)
+        return symbols
+
+    def finish(self) -> None:
+        if self._crc != self._expected:
+            raise DesyncError("decoded symbols do not match their checksum: the stream was forged or damaged")

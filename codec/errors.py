@@ -1,0 +1,38 @@
+"""Everything this package raises on purpose.
+
+    LatError(ValueError)          anything wrong with a file or a request
+    ├── FormatError               the bytes are no valid .lat file
+    │   ├── TruncatedError        they end too early
+    │   └── ChecksumError         they were altered after writing
+    ├── LimitError                valid, but larger than the caller allows
+    ├── MissingModelError         written with weights that are not installed
+    └── DesyncError               symbols decode, but are not the ones that were written
+"""
+
+
+class LatError(ValueError):
+    """Base of all errors of this package."""
+
+
+class FormatError(LatError):
+    """The bytes break a rule of FORMAT.md."""
+
+
+class TruncatedError(FormatError):
+    """The bytes end before the file does: copy or download it again."""
+
+
+class ChecksumError(FormatError):
+    """A CRC-32 does not match: the file was altered after it was written."""
+
+
+class LimitError(LatError):
+    """More pixels or bytes than the caller allows: raise the limit if the file is trusted."""
+
+
+class MissingModelError(LatError):
+    """No installed weights have this name or fingerprint: install the version that has them."""
+
+
+class DesyncError(LatError):
+    """Decoded symbols fail their checksum although the bytes are intact: forged file, or a bug worth reporting."""

@@ -1,0 +1,70 @@
+"""Where tiles lie: a grid over the latents, and the pixels and latents each tile needs around itself.
+
+Tiles part the latents without overlap and are entropy-coded independently, so no bit is spent twice. The
+networks see beyond a tile's border: g_a real pixels, g_s the neighbours' latents, as far as they reach.
+A tiled picture therefore equals the untiled one, and there is no seam to hide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from codec.container import LATENT, Header
+
+
+@dataclass(frozen=True)
+class Box:
+    """Half-open rectangle: left ≤ x < right, top ≤ y < bottom."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    def grow(self, by: int, within: Box) -> Box:
+        return Box(self.left - by, self.top - by, self.right + by, self.bottom + by) & within
+
+    def __and__(self, other: Box) -> Box:
+        left, top = max(self.left, other.left), max(self.top, other.top)
+        return Box(left, top, max(left, min(self.right, other.right)), max(top, min(self.bottom, other.bottom)))
+
+    def __mul__(self, factor: int) -> Box:
+        return Box(self.left * factor, self.top * factor, self.right * factor, self.bottom * factor)
+
+    def shift(self, left: int, top: int) -> Box:
+        """The same rectangle in coordinates whose origin is (left, top)."""
+        return Box(self.left - left, self.top - top, self.right - left, self.bottom - top)
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """(rows, columns) for indexing arrays."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def latent_bounds(header: Header) -> Box:
+    """All latents of the picture."""
+    return Box(0, 0, -(-header.width // LATENT), -(-header.height // LATENT))
+
+
+def tile_box(header: Header, index: int) -> Box:
+    """Latents of a tile, by its place in raster order."""
+    row, column = divmod(index, header.grid[0])
+    left, top = column * header.tile, row * header.tile
+    return Box(left, top, left + header.tile, top + header.tile) & latent_bounds(header)
+
+
+def tiles_in(header: Header, latents: Box) -> Iterator[int]:
+    """Tiles that share latents with a box, in raster order."""
+    across, _ = header.grid
+    for row in range(latents.top // header.tile, -(-latents.bottom // header.tile)):
+        for column in range(latents.left // header.tile, -(-latents.right // header.tile)):
+            yield row * across + column

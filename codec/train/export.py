@@ -1,0 +1,204 @@
+"""Checkpoint -> weights file: float networks, their whole-number twin for entropy coding, and frequency tables.
+
+    python -m codec.train.export fast.ckpt --data photos.tar --name fast-1     # weights/fast-1.safetensors + .json
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from codec import exact
+from codec.entropy import quantise_pmf
+from codec.model import SIGMA_LEVELS, SIGMA_MIN, Config, Model
+from codec.train.data import Photos
+from codec.train.loop import load_checkpoint
+
+Exponents = Tensor  # (channels,): an activation a in the whole-number network means a · 2^-exponent
+
+
+def record_inputs(model: Model, crops: Tensor) -> dict[str, Tensor]:
+    """Largest |input| per channel of every layer of h_s and the context model, over crops at rates spread evenly."""
+    largest: dict[str, Tensor] = {}
+    hooks = []
+    for part in ("h_s", "context"):
+        for name, layer in getattr(model, part).named_modules(prefix=part):
+            if not list(layer.children()) and hasattr(layer, "weight"):
+
+                def hook(_, inputs, name=name):
+                    top = inputs[0].abs().amax((0, 2, 3))
+                    largest[name] = torch.maximum(largest.get(name, top), top)
+
+                hooks.append(layer.register_forward_pre_hook(hook))
+    with torch.inference_mode():
+        for i, x in enumerate(crops):
+            model(x[None], torch.tensor([(i * 37) % model.cfg.rates]), noise=False)
+    for h in hooks:
+        h.remove()
+    return largest
+
+
+def exponents(*tops: Tensor, most: int = 14) -> Exponents:
+    """Largest exponents at which activations up to the largest of `tops` fit into exact.LIMIT."""
+    top = torch.stack(tops).amax(0).double().clamp_min(1e-3)
+    return torch.floor(torch.log2(exact.LIMIT / top)).clamp(-12, most)
+
+
+def quantise(weight: Tensor, bias: Tensor, inputs: Exponents, outputs: Exponents) -> dict[str, Tensor]:
+    """One layer in whole numbers: per output channel the largest shift at which every sum stays below 2²⁴."""
+    matrix = weight.ndim == 2
+    w = weight.double() * torch.exp2(-inputs)[None] if matrix else weight.double() * torch.exp2(-inputs)[:, None, None, None]
+    w = w * torch.exp2(outputs).view(-1, *[1] * (w.ndim - 1))
+    b = bias.double() * torch.exp2(outputs) + 0.5  # the half makes the later floor a rounding
+    shift = torch.full_like(b, 24)
+    while True:
+        scale = torch.exp2(shift)
+        wi, bi = (w * scale.view(-1, *[1] * (w.ndim - 1))).round(), (b * scale).round()
+        reach = wi.abs().flatten(1).sum(1) * exact.LIMIT + bi.abs()
+        over = (reach >= exact.ACC_LIMIT) | (wi.abs().flatten(1).amax(1) >= 2**15)
+        if not over.any():
+            return {"weight": wi.to(torch.int16), "bias": bi.to(torch.int32), "shift": shift.to(torch.int8)}
+        shift = torch.where(over, shift - 1, shift)
+        if shift.min() < 0:
+            raise click.ClickException("a layer's weights are too large for exact evaluation")
+
+
+def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
+    """The "exact." tensors: h_s and the context model converted to whole numbers, calibrated on crops."""
+    cfg, tops = model.cfg, record_inputs(model, crops)
+    out: dict[str, Tensor] = {}
+
+    def put(name: str, layer: nn.Module | tuple[Tensor, Tensor], inputs: Exponents, outputs: Exponents) -> None:
+        weight, bias = layer if isinstance(layer, tuple) else (layer.weight, layer.bias)
+        out.update({f"{name}.{k}": v for k, v in quantise(weight, bias, inputs, outputs).items()})
+
+    def put_block(name: str, block: nn.Module, stream: Exponents) -> None:
+        inner, spread = exponents(tops[f"{name}.spatial"]), exponents(tops[f"{name}.contract"])
+        mixed = exponents(tops[f"{name}.mix_out"])
+        put(f"{name}.mix_in", block.mix_in, stream, inner)
+        put(f"{name}.spatial", block.spatial, inner, mixed)
+        put(f"{name}.mix_out", block.mix_out, mixed, stream)
+        put(f"{name}.expand", block.expand, stream, spread)
+        put(f"{name}.contract", block.contract, spread, stream)
+
+    h_s, context, m = model.h_s, model.context, cfg.latents
+    start = exponents(tops["h_s.up1.expand"])
+    first = exponents(tops["h_s.block1.mix_in"], tops["h_s.block1.expand"], tops["h_s.up2.expand"])
+    second = exponents(tops["h_s.block2.mix_in"], tops["h_s.block2.expand"], tops["h_s.out"])
+    gain = torch.exp(-model.gain_z.double()) * torch.exp2(start + exact.GAIN_BITS)
+    most = (exact.ACC_LIMIT - 2**exact.GAIN_BITS) // exact.Z_LIMIT - 1
+    out["z_gain"] = gain.round().clamp(0, most).to(torch.int32)
+    put("h_s.up1.expand", h_s.up1.expand, start, first.repeat_interleave(4))
+    put_block("h_s.block1", h_s.block1, first)
+    put("h_s.up2.expand", h_s.up2.expand, first, second.repeat_interleave(4))
+    put_block("h_s.block2", h_s.block2, second)
+
+    # μ in units of 2^-MU_BITS; log σ as level = (log σ − log σ_min) / step in units of 2^-LEVEL_BITS
+    step = torch.tensor([1.0] * m + [1 / exact.LEVEL_STEP] * m, dtype=torch.float64)
+    origin = torch.tensor([0.0] * m + [math.log(SIGMA_MIN)] * m, dtype=torch.float64)
+    wide = torch.tensor([exact.MU_BITS] * m + [exact.LEVEL_BITS] * m, dtype=torch.float64)
+    put("h_s.out", (h_s.out.weight * step[:, None], (h_s.out.bias - origin) * step), second, wide)
+
+    # h and ŷ enter the context model narrowed by a shift per channel
+    h_top = (tops["context.reduce"].double() + origin.abs()) * step
+    narrowed_h = torch.minimum(exponents(h_top), wide)
+    out["h_shift"] = (wide - narrowed_h).to(torch.int8)
+    p = cfg.context
+    reduced = exponents(*[tops[f"context.adapt.{t}"][:p] for t in range(3)])
+    y_top = torch.stack([tops[f"context.adapt.{t}"][p:] for t in range(3)]).amax(0) * 16
+    narrowed_y = torch.minimum(exponents(y_top), wide[:m])
+    out["y_shift"] = (wide[:m] - narrowed_y).to(torch.int8)
+    w = context.reduce.weight.double()
+    put("context.reduce", (w / step, context.reduce.bias + w @ origin), narrowed_h, reduced)
+    names = [f"context.body.{i}" for i in range(cfg.context_blocks)]
+    stream = exponents(*[tops[f"{n}.{part}"] for n in names for part in ("mix_in", "expand")], tops["context.out"])
+    for t, layer in enumerate(context.adapt):
+        scaled = torch.cat([layer.weight[:, :p].double(), layer.weight[:, p:].double() / 16], 1)
+        put(f"context.adapt.{t}", (scaled, layer.bias), torch.cat([reduced, narrowed_y]), stream)
+    for name, block in zip(names, context.body):
+        put_block(name, block, stream)
+    put("context.out", (context.out.weight * step[:, None], context.out.bias * step), stream, wide)
+    return out
+
+
+def tables(model: Model) -> dict[str, Tensor]:
+    """Frequency tables: one Gaussian per σ level, one per channel of z from its mixture."""
+    levels = SIGMA_MIN * np.exp(exact.LEVEL_STEP * np.arange(SIGMA_LEVELS))
+    gaussians, y_offsets = [], []
+    for sigma in levels:
+        reach = max(1, math.ceil(4.5 * sigma))
+        edges = torch.arange(-reach, reach + 2, dtype=torch.float64) - 0.5
+        gaussians.append(torch.diff(torch.special.ndtr(edges / sigma)).numpy())
+        y_offsets.append(-reach)
+    support = torch.arange(-exact.Z_LIMIT, exact.Z_LIMIT + 1, dtype=torch.float32)
+    with torch.no_grad():
+        likelihood = model.z_likelihood(support.expand(model.cfg.hyper, 1, -1)[None])[0, :, 0].double().numpy()
+    mixtures, z_offsets = [], []
+    for pmf in likelihood:
+        inside = np.flatnonzero(pmf > 2.0**-18)
+        low, high = inside[0], inside[-1]
+        mixtures.append(pmf[low : high + 1])
+        z_offsets.append(int(support[low]))
+    out = {}
+    for label, pmfs, offsets in (("y", gaussians, y_offsets), ("z", mixtures, z_offsets)):
+        cdfs = [quantise_pmf(pmf) for pmf in pmfs]
+        out[f"{label}.cdf"] = torch.from_numpy(np.concatenate(cdfs))
+        out[f"{label}.length"] = torch.tensor([len(c) for c in cdfs], dtype=torch.int32)
+        out[f"{label}.offset"] = torch.tensor(offsets, dtype=torch.int32)
+    return out
+
+
+def load_averaged(path: Path) -> tuple[Model, dict]:
+    """The averaged model of a training checkpoint and the checkpoint's description."""
+    tensors, meta = load_checkpoint(path)
+    model = Model(Config(**meta["config"])).eval()
+    model.load_state_dict({k.removeprefix("ema."): v for k, v in tensors.items() if k.startswith("ema.")})
+    return model, meta
+
+
+def weights_bytes(model: Model, crops: Tensor, name: str) -> bytes:
+    """A weights file: every network as float16, "exact." integers, "tables.", and the configuration."""
+    tensors = {k: v.half() for k, v in model.state_dict().items()}
+    tensors |= {f"exact.{k}": v for k, v in whole_numbers(model, crops).items()}
+    tensors |= {f"tables.{k}": v for k, v in tables(model).items()}
+    config = json.dumps(asdict(model.cfg))
+    return save({k: v.detach().contiguous() for k, v in tensors.items()}, {"name": name, "config": config})
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--data", "sources", type=click.Path(exists=True, path_type=Path), multiple=True, required=True,
+              help="Photographs to calibrate the whole-number networks on (those of the training).")
+@click.option("--name", required=True, help="Name of the weights, as in weights/NAME.safetensors.")
+@click.option("--card", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="JSON with the card's prose: data, licences, measured points.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("weights"), show_default=True)
+def main(checkpoint: Path, sources: tuple[Path, ...], name: str, card: Path | None, out: Path) -> None:
+    """Turn a training checkpoint into weights that `lat` can load."""
+    torch.manual_seed(0)
+    target = out / f"{name}.safetensors"
+    if target.exists():
+        raise click.ClickException(f"{target} exists; weights are added under a new name, never edited")
+    model, meta = load_averaged(checkpoint)
+    photos = Photos(list(sources), torch.device("cpu"))
+    data = weights_bytes(model, photos.crops(96, 256), name)
+    out.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
+    described = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "kmac_per_pixel": model.cfg.macs()}
+    described |= {"training": {k: v for k, v in meta.items() if k != "config"}, "config": meta["config"]}
+    described |= json.loads(card.read_text()) if card else {}
+    target.with_suffix(".json").write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+    click.echo(f"{target}: {len(data) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

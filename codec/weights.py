@@ -1,0 +1,55 @@
+"""Installed weights: `<name>.safetensors` with a `<name>.json` card beside it. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from codec.container import FINGERPRINT_BYTES
+from codec.errors import MissingModelError
+
+DEFAULT = "fast-1"
+
+
+def folder() -> Path:
+    """Where the weights lie: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "weights"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "weights"
+
+
+def cards() -> dict[str, dict]:
+    """Cards of all installed weights, by name."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder().glob("*.json"))}
+
+
+def name_of(fingerprint: bytes) -> str | None:
+    """Name of the installed weights with this fingerprint."""
+    for name, card in cards().items():
+        if card["sha256"].startswith(fingerprint.hex()):
+            return name
+    return None
+
+
+def locate(name: str) -> Path:
+    """Path of installed weights by name; a path to a .safetensors file stands for itself.
+
+    Raises: MissingModelError.
+    """
+    path = Path(name) if name.endswith(".safetensors") else folder() / f"{name}.safetensors"
+    if not path.is_file():
+        raise MissingModelError(f"no weights named {name}; installed: {', '.join(cards()) or 'none'}")
+    return path
+
+
+def read(path: Path) -> tuple[bytes, bytes]:
+    """Contents of a weights file and its fingerprint, checked against its card where there is one.
+
+    Raises: MissingModelError.
+    """
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    card = path.with_suffix(".json")
+    if card.is_file() and json.loads(card.read_text(encoding="utf-8"))["sha256"] != digest:
+        raise MissingModelError(f"{path}: does not match the SHA-256 on its card; install it again")
+    return data, bytes.fromhex(digest)[:FINGERPRINT_BYTES]
