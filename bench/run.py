@@ -72,8 +72,11 @@ def anchor_curves(folder: Path) -> dict[str, tuple[list, list]]:
 @click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--codecs", default="lat,jpeg", show_default=True, help=f"Comma-separated, of {', '.join(CODECS)}.")
 @click.option("--model", default="fast-1", show_default=True, help="Weights for lat: name or path.")
-@click.option("--anchors", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Folder of JSON curves to compare with as well.")
+@click.option(
+    "--anchors",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of JSON curves to compare with as well.",
+)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @click.option("--threads", type=int, default=torch.get_num_threads(), show_default=True)
 def main(images: Path, codecs: str, model: str, anchors: Path | None, out: Path, threads: int) -> None:

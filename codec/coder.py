@@ -17,7 +17,7 @@ from torch import Tensor
 from codec import container, exact, weights
 from codec.container import LATENT, Container, Header
 from codec.entropy import SymbolReader, SymbolWriter, Tables
-from codec.errors import FormatError, LimitError, MissingModelError
+from codec.errors import DesyncError, FormatError, LimitError, MissingModelError
 from codec.image import MAX_PIXELS, Picture, from_array, from_pillow, to_pillow
 from codec.model import Config, Model
 from codec.tiles import Box, latent_bounds, tile_box, tiles_in
@@ -57,9 +57,9 @@ class Codec:
             return {k.removeprefix(prefix): v for k, v in with_names.items() if k.startswith(prefix)}
 
         networks = {k: v.float() for k, v in with_names.items() if not k.startswith(("exact.", "tables."))}
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):  # the caller's random state is not ours to advance
             model = Model(self.cfg)
-        model.load_state_dict(networks, assign=True)
+        model.load_state_dict(networks)
         self.model = model.eval().requires_grad_(False)
         self.entropy = exact.EntropyModel(part("exact."), self.cfg)
         t = {k: v.numpy() for k, v in part("tables.").items()}
@@ -133,7 +133,7 @@ class Codec:
 
     @torch.inference_mode()
     def encode_tile(self, pixels: np.ndarray, box: Box, row: int) -> bytes:
-        """One tile of a picture (H, W, 3): rate row, CRC of its symbols, stream."""
+        """One tile of a picture (H, W, 3): rate row, CRC of its latents, stream."""
         y = self.analyse(pixels, box, row)
         z = self.model.hyper_analyse(y, torch.tensor([row])).round_().clamp_(-exact.Z_LIMIT, exact.Z_LIMIT)
         writer = SymbolWriter()
@@ -145,9 +145,8 @@ class Codec:
             writer.put(symbols[coded].int().numpy(), index[coded].numpy(), self.y_tables)
             return symbols.mul_(coded)
 
-        self.entropy.run(z, row, box.height, box.width, write)
-        stream, crc = writer.finish()
-        return struct.pack("<BI", row, crc) + stream
+        _, crc = self.entropy.run(z, row, box.height, box.width, write)
+        return struct.pack("<BI", row, crc) + writer.finish()
 
     def _z_symbols(self, z: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """ẑ (1, Z, h, w) -> flat symbols and their tables, one per channel."""
@@ -166,9 +165,8 @@ class Codec:
         parsed = container.parse(data)
         header = parsed.header
         if header.width * header.height > max_pixels:
-            raise LimitError(
-                f"{header.width} × {header.height} is more than {max_pixels} pixels; raise the limit if you trust the file"
-            )
+            size = f"{header.width} × {header.height}"
+            raise LimitError(f"{size} is more than {max_pixels} pixels; raise the limit if you trust the file")
         whole = Box(0, 0, header.width, header.height)
         pixels = self.decode_pixels(parsed, whole, progress)
         return to_pillow(pixels, header.mode, parsed.metadata)
@@ -244,7 +242,7 @@ class Codec:
         m, n = self.cfg.latents, self.cfg.hyper
         height, width = -(-box.height // 4), -(-box.width // 4)
         count = m * box.height * box.width + n * height * width
-        reader = SymbolReader(data[5:], crc, count)
+        reader = SymbolReader(data[5:], count)
         z = reader.get(self._z_index(height * width), self.z_tables)
         z_hat = torch.from_numpy(z.clip(-exact.Z_LIMIT, exact.Z_LIMIT)).view(1, n, height, width).float()
 
@@ -255,8 +253,9 @@ class Codec:
             symbols[coded] = values.clamp_(-exact.Y_LIMIT, exact.Y_LIMIT).float()
             return symbols
 
-        y_hat = self.entropy.run(z_hat, row, box.height, box.width, read)
-        reader.finish()
+        y_hat, found = self.entropy.run(z_hat, row, box.height, box.width, read)
+        if found != crc:
+            raise DesyncError("decoded latents do not match their checksum: the stream was forged or damaged")
         return TileLatents(row, z_hat, y_hat)
 
 

@@ -78,6 +78,7 @@ class Container:
     metadata: dict[str, bytes] = field(default_factory=dict)
     ancillary: list[tuple[bytes, bytes]] = field(default_factory=list)
     crcs: list[int] | None = None
+    data_crc: tuple[int, int] = (0, 0)  # of the whole DATA chunk: stored, and that of its type
 
     def tile(self, index: int) -> bytes:
         """Bytes of one tile, checked.
@@ -94,8 +95,11 @@ class Container:
 
         Raises: ChecksumError.
         """
+        stored, crc = self.data_crc
         for index in range(len(self.tiles)):
-            self.tile(index)
+            crc = zlib.crc32(self.tile(index), crc)
+        if self.crcs is not None and crc != stored:
+            raise ChecksumError("chunk DATA: checksum mismatch, although every tile is good")
 
 
 def varint(value: int) -> bytes:
@@ -195,13 +199,15 @@ def parse(data: bytes | memoryview) -> Container:
             raise FormatError(f"byte {at}: INDX after DATA")
         if kind in METADATA.values() and len(payload) > METADATA_LIMIT:
             raise FormatError(f"byte {at}: {kind.decode()} of {len(payload)} bytes, at most {METADATA_LIMIT} allowed")
+        if kind == b"DATA":
+            data_crc = (crc, zlib.crc32(kind))
         found[kind] = payload
     if b"DATA" not in found:
         raise FormatError("no DATA chunk")
     header = Header.unpack(bytes(found[b"HEAD"]))
     tiles, crcs = _split(header, found.get(b"INDX"), found[b"DATA"])
     metadata = {key: bytes(found[kind]) for key, kind in METADATA.items() if kind in found}
-    return Container(header, tiles, metadata, ancillary, crcs)
+    return Container(header, tiles, metadata, ancillary, crcs, data_crc)
 
 
 def _split(header: Header, index: memoryview | None, data: memoryview) -> tuple[list[memoryview], list[int] | None]:

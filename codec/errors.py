@@ -1,12 +1,12 @@
 """Everything this package raises on purpose.
 
-    LatError(ValueError)          anything wrong with a file or a request
-    ├── FormatError               the bytes are no valid .lat file
-    │   ├── TruncatedError        they end too early
-    │   └── ChecksumError         they were altered after writing
-    ├── LimitError                valid, but larger than the caller allows
-    ├── MissingModelError         written with weights that are not installed
-    └── DesyncError               symbols decode, but are not the ones that were written
+LatError(ValueError)          anything wrong with a file or a request
+├── FormatError               the bytes are no valid .lat file
+│   ├── TruncatedError        they end too early
+│   └── ChecksumError         they were altered after writing
+├── LimitError                valid, but larger than the caller allows
+├── MissingModelError         written with weights that are not installed
+└── DesyncError               latents decode, but are not the ones that were written
 """
 
 
@@ -35,4 +35,4 @@ class MissingModelError(LatError):
 
 
 class DesyncError(LatError):
-    """Decoded symbols fail their checksum although the bytes are intact: forged file, or a bug worth reporting."""
+    """Decoded latents fail their checksum although the bytes are intact: forged file, or a bug worth reporting."""

@@ -12,8 +12,14 @@ from codec.train.loop import Recipe, train
 
 @click.command()
 @click.option("--size", type=click.Choice(sorted(SIZES)), default="fast", show_default=True)
-@click.option("--data", "sources", type=click.Path(exists=True, path_type=Path), multiple=True, required=True,
-              help="Folder of photographs or tar file; may be given several times.")
+@click.option(
+    "--data",
+    "sources",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    required=True,
+    help="Folder of photographs or tar file; may be given several times.",
+)
 @click.option("--minutes", type=float, required=True, help="Training time in all, resumed parts included.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint to write.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out where there is one.")

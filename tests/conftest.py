@@ -1,0 +1,42 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from codec import Codec
+
+ROOT = Path(__file__).parent.parent
+PHOTO = ROOT / "tests" / "photos" / "kodim23.png"
+
+
+@pytest.fixture(scope="session")
+def codec() -> Codec:
+    return Codec.load()
+
+
+@pytest.fixture(scope="session")
+def photo() -> Image.Image:
+    """A real photograph, 768 × 512."""
+    with Image.open(PHOTO) as image:
+        return image.convert("RGB")
+
+
+@pytest.fixture(scope="session")
+def crop(photo) -> np.ndarray:
+    """(96, 128, 3) of it."""
+    return np.asarray(photo)[200:296, 300:428].copy()
+
+
+def run(*args: str, env: dict | None = None, **kwargs) -> subprocess.CompletedProcess:
+    """A child process in the checkout's root."""
+    return subprocess.run(
+        [sys.executable, *args], cwd=ROOT, env=os.environ | (env or {}), capture_output=True, timeout=300, **kwargs
+    )
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2))

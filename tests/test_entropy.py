@@ -1,0 +1,72 @@
+"""Symbols survive the coder, and its guard turns bad streams into errors."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from codec import FormatError
+from codec.entropy import SymbolReader, SymbolWriter, Tables, quantise_pmf
+from tests.conftest import run
+
+TABLES = Tables([quantise_pmf(np.array([0.25, 0.5, 0.2])), quantise_pmf(np.full(9, 0.1))], [-1, -4])
+
+
+def write(symbols, indices):
+    writer = SymbolWriter()
+    writer.put(np.asarray(symbols), np.asarray(indices), TABLES)
+    return writer.finish()
+
+
+def test_symbols_come_back_in_parts_and_beyond_the_tables():
+    generator = np.random.default_rng(1)
+    symbols = np.round(generator.standard_cauchy(5000) * 3).clip(-16000, 16000).astype(np.int64)
+    indices = generator.integers(0, 2, 5000)
+    reader = SymbolReader(write(symbols, indices), 5000)
+    got = np.concatenate([reader.get(indices[a:b], TABLES) for a, b in ((0, 1), (1, 1), (1, 3000), (3000, 5000))])
+    assert (got == symbols).all()
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_few_symbols_make_a_stream_too(count):
+    """CompressAI's own flush overruns its buffer below four."""
+    symbols = np.arange(count) - 2
+    stream = write(symbols, np.ones(count, int))
+    assert (SymbolReader(stream, count).get(np.ones(count, int), TABLES) == symbols).all()
+
+
+@pytest.mark.parametrize("stream", [b"", b"1234", b"123456789"])
+def test_impossible_streams_are_refused(stream):
+    with pytest.raises(FormatError, match="impossible"):
+        SymbolReader(stream, 10)
+
+
+def test_asking_for_too_many_symbols_is_an_error():
+    with pytest.raises(FormatError, match="more symbols"):
+        SymbolReader(write([0], [0]), 1).get(np.zeros(2, int), TABLES)
+
+
+def test_damaged_tables_are_refused():
+    with pytest.raises(FormatError, match="table 0"):
+        Tables([np.array([0, 5, 5, 65536])], [0])
+
+
+def test_only_the_coder_of_compressai_is_loaded():
+    code = "import sys, codec.entropy as e; e._extension('ans'); e._extension('_CXX'); print([m for m in sys.modules if m.split('.')[0] in ('compressai', 'torchvision', 'torch_geometric')])"
+    result = run("-c", code, text=True)
+    assert result.stdout.strip() == "[]", result.stdout + result.stderr
+
+
+def test_the_coder_can_be_imported_by_others_as_well():
+    """pybind11 types cannot be registered twice: a later ordinary import must find the same module."""
+    code = (
+        "import sys, types, importlib.util, codec.entropy as e\n"
+        "e._extension('ans')\n"
+        "spec = importlib.util.find_spec('compressai')\n"
+        "package = types.ModuleType('compressai'); package.__path__ = spec.submodule_search_locations\n"
+        "sys.modules['compressai'] = package\n"
+        "import compressai.ans; compressai.ans.RansEncoder()\n"
+    )
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,85 @@
+"""A file decodes to the same symbols on every machine."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load
+
+from codec import FormatError, coder, exact, weights
+from codec.exact import EntropyModel
+from codec.tiles import Box
+from tests.conftest import run
+from tests.reference import Reference
+from tests.symbols import digest
+
+
+@pytest.mark.parametrize("row", [3, 32, 61])
+def test_numpy_integers_agree_to_the_last_bit(codec, photo, row):
+    tensors = load(weights.locate(weights.DEFAULT).read_bytes())
+    reference = Reference(tensors, codec.cfg.latents, codec.cfg.context_blocks)
+    pixels = np.asarray(photo)[100:292, 200:504]
+    with torch.inference_mode():
+        y = codec.analyse(pixels, Box(0, 0, 19, 12), row)
+        z = codec.model.hyper_analyse(y, torch.tensor([row])).round_()
+    indices = torch.zeros_like(y, dtype=torch.uint8)
+
+    def visit(t, mu, index):
+        exact.scatter(indices, t, index)
+        return (exact.gather(y, t) - mu).round() * (index > 0)
+
+    y_hat, _ = codec.entropy.run(z, row, 12, 19, visit)
+    expected_y, expected_index = reference.run(z[0].numpy().astype(np.int64), row, y[0].numpy())
+    assert (indices[0].numpy() == expected_index).all()
+    assert ((y_hat[0].numpy().astype(np.float64) * 64) == expected_y).all()
+
+
+@pytest.fixture(scope="module")
+def real_file(codec, photo, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exact") / "photo.lat"
+    path.write_bytes(codec.encode(photo, quality=60))
+    return path
+
+
+MACHINES = {
+    "two threads": ({}, "2", "channels_last"),
+    "one thread": ({}, "1", "channels_last"),
+    "three threads, planar": ({}, "3", "contiguous_format"),
+    "no vector units": ({"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}, "1", "channels_last"),
+    "AVX2": ({"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}, "2", "channels_last"),
+    "AVX2, planar": ({"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}, "1", "contiguous_format"),
+    "AVX-512": ({"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}, "2", "channels_last"),
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_symbols_are_the_same_everywhere(codec, real_file, machine):
+    env, threads, layout = MACHINES[machine]
+    result = run("-m", "tests.symbols", str(real_file), threads, layout, env=env, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == digest(codec, real_file.read_bytes())
+
+
+def test_symbols_do_not_depend_on_tile_order(codec, photo, monkeypatch):
+    monkeypatch.setattr(coder, "TILE", 8)
+    data = codec.encode(photo.crop((0, 0, 400, 300)), quality=40)
+    order = np.random.default_rng(0).permutation(4 * 3).tolist()
+    assert digest(codec, data, order) == digest(codec, data)
+
+
+def test_a_machine_that_sums_inexactly_falls_back_to_float64(codec, real_file, monkeypatch):
+    """As with fast-math settings that round float32 inputs to bfloat16."""
+    tensors = load(weights.locate(weights.DEFAULT).read_bytes())
+    part = {k.removeprefix("exact."): torch.from_numpy(v) for k, v in tensors.items() if k.startswith("exact.")}
+    monkeypatch.setattr(exact, "_sums_are_exact", lambda dtype: dtype == torch.float64)
+    expected = digest(codec, real_file.read_bytes())
+    monkeypatch.setattr(codec, "entropy", EntropyModel(part, codec.cfg))
+    assert codec.entropy.dtype == torch.float64
+    assert digest(codec, real_file.read_bytes()) == expected
+
+
+def test_weights_whose_sums_could_overflow_are_refused(codec):
+    tensors = load(weights.locate(weights.DEFAULT).read_bytes())
+    part = {k.removeprefix("exact."): torch.from_numpy(v.copy()) for k, v in tensors.items() if k.startswith("exact.")}
+    part["h_s.out.bias"][5] = 2**24
+    with pytest.raises(FormatError, match="h_s.out is not exact"):
+        EntropyModel(part, codec.cfg)

@@ -1,0 +1,121 @@
+"""Training runs from nothing to weights that encode, stops and resumes."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from codec import Codec
+from codec.model import PASSES, SIZES, Config, Model, pass_masks
+from codec.train import export, loop
+from codec.train.data import Photos
+
+TINY = Config(width=16, latents=16, hyper=8, context=16, enc_blocks=2, dec_blocks=2, context_blocks=1)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory, photo):
+    """A folder and a tar of photographs."""
+    folder = tmp_path_factory.mktemp("photos")
+    for i in range(4):
+        photo.rotate(90 * i, expand=True).resize((440 + 20 * i, 420)).save(folder / f"{i}.jpg")
+    (folder / "notes.jpg").write_text("no image")
+    tar = folder.parent / "photos.tar"
+    with tarfile.open(tar, "w") as out:
+        for path in sorted(folder.iterdir()):
+            out.add(path, path.name)
+    return folder, tar
+
+
+def test_every_latent_is_coded_once():
+    assert (pass_masks(8, 5, 7).sum(0) == 1).all()
+    assert pass_masks(8, 5, 7).shape == (PASSES, 8, 5, 7)
+
+
+def test_arithmetic_stays_within_the_promise():
+    assert SIZES["fast"].macs()["decode"] <= 12
+    assert SIZES["best"].macs()["decode"] <= 45
+
+
+def test_folders_and_tars_give_the_same_photographs(shards):
+    a, b = (Photos([source], CPU, holdout=2) for source in shards)
+    assert a.count == b.count == 2 and torch.equal(a.buffer, b.buffer)
+
+
+def test_crops_are_parts_of_the_photographs(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 280, 3), np.uint8)
+    for i in range(2):
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    photos = Photos([tmp_path], CPU, holdout=2)
+    whole = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+    for crop in photos.crops(8, 64):
+        looks = [c for base in (crop, crop.flip(2)) for c in (base, base.transpose(1, 2), base.flip(1).transpose(1, 2))]
+        windows = whole.unfold(1, 64, 1).unfold(2, 64, 1)[:, :, :, 0, 0]  # corner pixels of every window
+        found = False
+        for look in looks + [base.transpose(1, 2).flip(2) for base in (crop, crop.flip(2))]:
+            for y, x in torch.nonzero((windows == look[:, 0, 0][:, None, None]).all(0)).tolist():
+                found |= torch.equal(whole[:, y : y + 64, x : x + 64], look)
+        assert found
+
+
+def test_the_linear_shortcut_is_a_transform_codec_at_step_zero(shards):
+    torch.manual_seed(0)
+    photos = Photos([shards[0]], CPU, holdout=2)
+    model = Model(TINY)
+    loop.pca_shortcut(model, photos)
+    x = photos.crops(1, 256)
+    with torch.no_grad():
+        x_hat, bpp = model(x, torch.tensor([63]))
+    assert ((x_hat - x) ** 2).mean() < x.var() / 5
+    assert 0 < bpp.item() < 8
+
+
+def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch, capsys):
+    checkpoint = tmp_path / "run.ckpt"
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1.0)
+    recipe = loop.Recipe(batch=2, crop=256, warmup=2)
+    loop.train(TINY, recipe, [shards[0]], checkpoint, 3 / 60, False, "tiny")
+    first = loop.load_checkpoint(checkpoint)[1]
+    loop.train(TINY, recipe, [shards[0]], checkpoint, 5 / 60, True, "tiny")
+    second = loop.load_checkpoint(checkpoint)[1]
+    assert second["step"] > first["step"] > 3
+    assert f"resumed at step {first['step']}" in capsys.readouterr().out
+    assert not list(tmp_path.glob("*.part"))
+
+    model, _ = export.load_averaged(checkpoint)
+    photos = Photos([shards[0]], CPU, holdout=2)
+    path = tmp_path / "tiny.safetensors"
+    path.write_bytes(export.weights_bytes(model, photos.crops(4, 256), "tiny"))
+    tiny = Codec.load(str(path))
+    assert tiny.decode(tiny.encode(crop)).size == (128, 96)
+
+
+def test_a_broken_gradient_is_skipped(shards, tmp_path, monkeypatch):
+    calls = []
+
+    def rd_terms(model, x, q, noise=True):
+        bpp, mse = original(model, x, q, noise)
+        calls.append(1)
+        return bpp, mse * (float("nan") if len(calls) % 2 and noise else 1)
+
+    original = loop.rd_terms
+    monkeypatch.setattr(loop, "rd_terms", rd_terms)
+    out = tmp_path / "run.ckpt"
+    loop.train(TINY, loop.Recipe(batch=1, crop=256), [shards[1]], out, 2 / 60, False, "tiny")
+    tensors, _ = loop.load_checkpoint(out)
+    assert all(t.isfinite().all() for t in tensors.values())
+
+
+def test_the_shipped_card_tells_where_the_weights_come_from():
+    from codec import weights
+
+    card = weights.cards()[weights.DEFAULT]
+    assert {"sha256", "training", "config", "data", "licence"} <= set(card)
+    assert weights.read(weights.locate(weights.DEFAULT))[1].hex() == card["sha256"][:16]
+    json.dumps(card)
+    assert io.BytesIO(weights.locate(weights.DEFAULT).read_bytes())
