@@ -21,7 +21,9 @@ class Reference:
         c, height, width = x.shape
         padded = np.zeros((c, height + 2, width + 2), np.int64)
         padded[:, 1:-1, 1:-1] = x
-        taps = [padded[:, i : i + height, j : j + width] * w[:, 0, i, j][:, None, None] for i in range(3) for j in range(3)]
+        taps = [
+            padded[:, i : i + height, j : j + width] * w[:, 0, i, j][:, None, None] for i in range(3) for j in range(3)
+        ]
         return sum(taps) + b
 
     def layer(self, x: np.ndarray, name: str, leaky: bool = False) -> np.ndarray:

@@ -107,7 +107,10 @@ def test_info_and_verify(small_lat):
 @pytest.mark.parametrize("args", [["info"], ["verify"], ["--help"]])
 def test_describing_a_file_needs_no_torch(small_lat, args):
     files = [] if args == ["--help"] else [str(small_lat)]
-    code = "import sys; from codec.cli import main; main(sys.argv[1:], standalone_mode=False); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    code = (
+        "import sys; from codec.cli import main; main(sys.argv[1:], standalone_mode=False)\n"
+        "print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
     assert run("-c", code, *args, *files, text=True).stdout.endswith("False False\n")
 
 

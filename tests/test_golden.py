@@ -37,7 +37,12 @@ def write() -> None:
     digests = json.loads((GOLDEN / "digests.json").read_text()) if (GOLDEN / "digests.json").exists() else {}
     with Image.open(PHOTO) as photo:
         crop = photo.convert("RGB").crop((300, 100, 530, 270))
-    cases = {"rgb-q10": (crop, 10, 64), "rgb-q90": (crop, 90, 64), "grey": (crop.convert("L"), 50, 64), "tiles": (crop, 50, 4)}
+    cases = {
+        "rgb-q10": (crop, 10, 64),
+        "rgb-q90": (crop, 90, 64),
+        "grey": (crop.convert("L"), 50, 64),
+        "tiles": (crop, 50, 4),
+    }
     for label, (image, quality, tile) in cases.items():
         path = GOLDEN / f"{codec.name}-{label}.lat"
         if not path.exists():

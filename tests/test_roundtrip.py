@@ -101,8 +101,10 @@ def test_synthesis_of_tiles_equals_synthesis_of_the_whole(codec, photo, monkeypa
 
     data = codec.encode(photo.crop((100, 100, 420, 388)), 60)
     parsed = container.parse(data)
-    tiles = [(tile_box(parsed.header, i), codec.decode_tile(parsed.tile(i), tile_box(parsed.header, i)))
-             for i in range(len(parsed.tiles))]
+    tiles = [
+        (tile_box(parsed.header, i), codec.decode_tile(parsed.tile(i), tile_box(parsed.header, i)))
+        for i in range(len(parsed.tiles))
+    ]
     y_hat = torch.empty(1, codec.cfg.latents, 18, 20)
     for box, tile in tiles:
         y_hat[(..., *box.slices)] = tile.y_hat
@@ -122,7 +124,9 @@ def test_metadata_passes_through(codec, crop):
     image.info |= {"icc_profile": b"profile", "exif": b"Exif\0\0II*\0", "xmp": b"<x/>"}
     decoded = codec.decode(codec.encode(image))
     assert {k: decoded.info[k] for k in ("icc_profile", "exif", "xmp")} == {
-        "icc_profile": b"profile", "exif": b"Exif\0\0II*\0", "xmp": b"<x/>"
+        "icc_profile": b"profile",
+        "exif": b"Exif\0\0II*\0",
+        "xmp": b"<x/>",
     }
 
 

@@ -5,9 +5,11 @@ python -m codec.train.export fast.ckpt --data photos.tar --name fast-1     # wei
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -155,6 +157,13 @@ def tables(model: Model) -> dict[str, Tensor]:
     return out
 
 
+def data_sources(index: Path) -> list[dict]:
+    """Where the training photographs come from: one entry per source and licence, with their number."""
+    with index.open(newline="", encoding="utf-8") as file:
+        pairs = Counter((row["source"], row["licence"]) for row in csv.DictReader(file))
+    return [{"source": s, "licence": licence, "photographs": n} for (s, licence), n in sorted(pairs.items())]
+
+
 def load_averaged(path: Path) -> tuple[Model, dict]:
     """The averaged model of a training checkpoint and the checkpoint's description."""
     tensors, meta = load_checkpoint(path)
@@ -184,12 +193,12 @@ def weights_bytes(model: Model, crops: Tensor, name: str) -> bytes:
 )
 @click.option("--name", required=True, help="Name of the weights, as in weights/NAME.safetensors.")
 @click.option(
-    "--card",
+    "--index",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSON with the card's prose: data, licences, measured points.",
+    help="CSV with columns `source` and `licence`, a line per photograph, for the card.",
 )
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("weights"), show_default=True)
-def main(checkpoint: Path, sources: tuple[Path, ...], name: str, card: Path | None, out: Path) -> None:
+def main(checkpoint: Path, sources: tuple[Path, ...], name: str, index: Path | None, out: Path) -> None:
     """Turn a training checkpoint into weights that `lat` can load."""
     torch.manual_seed(0)
     target = out / f"{name}.safetensors"
@@ -202,7 +211,7 @@ def main(checkpoint: Path, sources: tuple[Path, ...], name: str, card: Path | No
     target.write_bytes(data)
     described = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "kmac_per_pixel": model.cfg.macs()}
     described |= {"training": {k: v for k, v in meta.items() if k != "config"}, "config": meta["config"]}
-    described |= json.loads(card.read_text()) if card else {}
+    described |= {"data": data_sources(index) if index else "not recorded", "licence": "BSD-3-Clause"}
     target.with_suffix(".json").write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
     click.echo(f"{target}: {len(data) / 1e6:.1f} MB")
 

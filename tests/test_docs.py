@@ -1,0 +1,22 @@
+"""Documented examples run, and the README's files exist."""
+
+import doctest
+import re
+
+import codec.coder
+from tests.conftest import ROOT
+
+
+def test_docstrings():
+    assert doctest.testmod(codec.coder, extraglobs={"Image": __import__("PIL.Image").Image}).failed == 0
+
+
+def test_readme_example(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    result = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert result.failed == 0 and result.attempted >= 7
+
+
+def test_readme_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
