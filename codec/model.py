@@ -46,18 +46,21 @@ class Config:
     """Size of the network. Widths in channels; `macs()` gives the arithmetic per pixel."""
 
     width: int = 128  # C, of g_a and g_s at 1/8 resolution
-    latents: int = 192  # M, channels of y
+    latents: int = 288  # M, channels of y; PCA of 16×16 patches reaches 37.5 dB on Kodak with 192, 43.9 with 288
     hyper: int = 64  # Z, channels of z
     context: int = 128  # P, width of the context model
     enc_blocks: int = 4
     dec_blocks: int = 4
     context_blocks: int = 2
     rates: int = 64
-    lambda_min: float = 0.0009
-    lambda_max: float = 0.12
+    lambda_min: float = 0.0007
+    lambda_max: float = 0.25
 
     def macs(self) -> dict[str, float]:
-        """Multiply-accumulates per pixel, in thousands: encode, decode (each with entropy parameters), entropy."""
+        """Multiply-accumulates per pixel, in thousands: encode, decode (each with entropy parameters), entropy.
+
+        As files are coded: the last layer of a pass is evaluated only for what the pass codes (`exact.py`).
+        """
         c, m, z, p = self.width, self.latents, self.hyper, self.context
 
         def block(n: int) -> int:
@@ -67,7 +70,7 @@ class Config:
         g_s = (192 * c + self.dec_blocks * block(c)) / 64 + (4 * c + 768) * m / 256
         h_a = (m * z + block(z)) / 256 + (9 * z * z + block(z)) / 1024 + 9 * z * z / 4096
         h_s = 4 * z * z / 4096 + (block(z) + 4 * z * z) / 1024 + (block(z) + 2 * m * z) / 256
-        passes = (2 * m * p + 3 * ((p + m) * p + self.context_blocks * block(p) + 2 * m * p)) / 256
+        passes = (2 * m * p + 3 * ((p + m) * p + self.context_blocks * block(p) + 2 * m * p / PASSES)) / 256
         entropy = h_s + passes
         named = {"encode": g_a + h_a + entropy, "decode": g_s + entropy, "entropy": entropy}
         return {name: round(value / 1000, 2) for name, value in named.items()}
@@ -75,7 +78,7 @@ class Config:
 
 SIZES = {
     "fast": Config(),
-    "best": Config(width=256, latents=256, context=160, enc_blocks=6, dec_blocks=5, context_blocks=3),
+    "best": Config(width=256, latents=320, context=160, enc_blocks=6, dec_blocks=5, context_blocks=3),
 }
 
 

@@ -78,9 +78,9 @@ def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch,
     checkpoint = tmp_path / "run.ckpt"
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1.0)
     recipe = loop.Recipe(batch=2, crop=256, warmup=2)
-    loop.train(TINY, recipe, [shards[0]], checkpoint, 3 / 60, False, "tiny")
+    loop.train(TINY, recipe, [shards[0]], checkpoint, 3 / 60, "tiny")
     first = loop.load_checkpoint(checkpoint)[1]
-    loop.train(TINY, recipe, [shards[0]], checkpoint, 5 / 60, True, "tiny")
+    loop.train(TINY, recipe, [shards[0]], checkpoint, 5 / 60, "tiny", resume=True)
     second = loop.load_checkpoint(checkpoint)[1]
     assert second["step"] > first["step"] > 0
     assert f"resumed at step {first['step']}" in capsys.readouterr().out
@@ -105,7 +105,7 @@ def test_a_broken_gradient_is_skipped(shards, tmp_path, monkeypatch):
     original = loop.rd_terms
     monkeypatch.setattr(loop, "rd_terms", rd_terms)
     out = tmp_path / "run.ckpt"
-    loop.train(TINY, loop.Recipe(batch=1, crop=256), [shards[1]], out, 2 / 60, False, "tiny")
+    loop.train(TINY, loop.Recipe(batch=1, crop=256), [shards[1]], out, 2 / 60, "tiny")
     tensors, _ = loop.load_checkpoint(out)
     assert all(t.isfinite().all() for t in tensors.values())
 

@@ -23,12 +23,20 @@ from codec.train.loop import Recipe, train
 @click.option("--minutes", type=float, required=True, help="Training time in all, resumed parts included.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Checkpoint to write.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out where there is one.")
+@click.option(
+    "--init",
+    "start",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Begin with the networks of this checkpoint or weights file.",
+)
 @click.option("--batch", type=int, default=Recipe.batch, show_default=True)
-def main(size: str, sources: tuple[Path, ...], minutes: float, out: Path, resume: bool, batch: int) -> None:
+def main(
+    size: str, sources: tuple[Path, ...], minutes: float, out: Path, resume: bool, start: Path | None, batch: int
+) -> None:
     """Train the codec's network on photographs; then `python -m codec.train.export`."""
     if out.exists() and not resume:
         raise click.UsageError(f"{out} exists: --resume goes on from it, another --out leaves it alone")
-    train(SIZES[size], Recipe(batch=batch), list(sources), out, minutes, resume, size)
+    train(SIZES[size], Recipe(batch=batch), list(sources), out, minutes, size, resume, start)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Recipe:
     lr_muon: float = 3e-3
     lr_adam: float = 1e-3
     warmup: int = 300  # steps
-    decay: float = 0.4  # part of the budget over which the learning rate falls to zero
+    decay: float = 0.5  # part of the budget over which the learning rate falls to zero
     clip: float = 5.0
     ema: float = 0.999
     seed: int = 0
@@ -111,6 +111,15 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
         return {k: f.get_tensor(k) for k in f.keys()}, json.loads(f.metadata()["meta"])
 
 
+def network_tensors(path: Path) -> dict[str, Tensor]:
+    """The networks of a checkpoint (averaged) or of a weights file."""
+    with safe_open(path, "pt") as f:
+        names = list(f.keys())
+        averaged = [k for k in names if k.startswith("ema.")]
+        chosen = averaged or [k for k in names if not k.startswith(("exact.", "tables."))]
+        return {k.removeprefix("ema."): f.get_tensor(k).float() for k in chosen}
+
+
 def restore(tensors: dict[str, Tensor], model: Model, ema: dict[str, Tensor], opts: dict, device) -> None:
     """Put a checkpoint's tensors back in place."""
 
@@ -127,8 +136,20 @@ def restore(tensors: dict[str, Tensor], model: Model, ema: dict[str, Tensor], op
                 opt.state[p] = {k: v.cpu() if k == "step" else v for k, v in state.items()}
 
 
-def train(cfg: Config, recipe: Recipe, sources: list[Path], out: Path, minutes: float, resume: bool, name: str) -> None:
-    """Train for `minutes` (counted over all resumed parts), leaving the checkpoint in `out`."""
+def train(
+    cfg: Config,
+    recipe: Recipe,
+    sources: list[Path],
+    out: Path,
+    minutes: float,
+    name: str,
+    resume: bool = False,
+    start: Path | None = None,
+) -> None:
+    """Train for `minutes` (counted over all resumed parts), leaving the checkpoint in `out`.
+
+    A new run begins with the PCA shortcut, or with the averaged weights of the checkpoint or weights file `start`.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(recipe.seed)
     torch.set_flush_denormal(True)
@@ -137,7 +158,10 @@ def train(cfg: Config, recipe: Recipe, sources: list[Path], out: Path, minutes: 
     print(f"{photos.count} photographs, {photos.megapixels:.0f} MP on {device}; {len(crops)} held out", flush=True)
 
     model = Model(cfg).to(device)
-    pca_shortcut(model, photos)
+    if start:
+        model.load_state_dict(network_tensors(start))
+    else:
+        pca_shortcut(model, photos)
     model = model.to(memory_format=torch.channels_last)
     opts = optimizers(model, recipe)
     base = {label: opt.param_groups[0]["lr"] for label, opt in opts.items()}
