@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
-from codec import __version__, container, files, weights
-from codec.errors import FormatError, LatError
+from codec import __version__, batch, container, files, weights
+from codec.batch import Job, Options, Row
+from codec.errors import LatError
+
+FAILED, NOTHING_TO_DO = 1, 3
 
 
 class LatCommand(click.Command):
@@ -22,9 +26,8 @@ class LatCommand(click.Command):
         try:
             return super().invoke(ctx)
         except (LatError, MemoryError) as error:
-            message = str(error) or "not enough memory for this picture"
-            click.echo(f"lat: {message}", err=True)
-            ctx.exit(1)
+            click.echo(f"lat: {str(error) or 'not enough memory for this picture'}", err=True)
+            ctx.exit(FAILED)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,24 +39,48 @@ def main() -> None:
     """
 
 
-def command(function: Callable) -> Callable:
-    return main.command(cls=LatCommand)(function)
+def together(*options: Callable) -> Callable:
+    """Several click options as one decorator."""
+
+    def decorate(function: Callable) -> Callable:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def command(*options: Callable) -> Callable:
+    """A subcommand with these options."""
+    return lambda function: main.command(cls=LatCommand)(together(*options)(function))
+
+
+sources_argument = click.argument("sources", metavar="IN...", nargs=-1, required=True)
+output_options = together(
+    click.option("-o", "--output", help="File to write, - for standard output. Default: beside IN."),
+    click.option(
+        "--out-dir", type=click.Path(file_okay=False), help="Write below this folder; folders keep their tree."
+    ),
+    click.option("--overwrite", is_flag=True, help="Replace existing outputs."),
+    click.option(
+        "--max-pixels", type=click.IntRange(1), default=2**28, show_default=True, help="Refuse larger pictures."
+    ),
+    click.option(
+        "--threads", type=click.IntRange(1), help="Threads of each process. Default: all cores, shared by -j."
+    ),
+    click.option("--dry-run", is_flag=True, help="Only say what would be written."),
+)
+batch_options = together(
+    click.option("-r", "--recursive", is_flag=True, help="Take folders with everything in them."),
+    click.option("-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Files at a time."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output."),
+    click.option("--quiet", is_flag=True, help="Print errors only."),
+)
 
 
 @contextmanager
-def named(path: str):
-    """Put the file's name in front of errors that do not know it."""
-    try:
-        yield
-    except LatError as error:
-        shown = "standard input" if path == "-" else path
-        message = str(error)
-        raise error if message.startswith(shown) else type(error)(f"{shown}: {message}") from None
-
-
-@contextmanager
-def progress_bar(quiet: bool):
-    """A callback (done, all) that draws a bar on a terminal once there is more than one tile."""
+def progress_bar(quiet: bool, count: int | None = None, label: str = "tiles"):
+    """A callback (done, all) that draws a bar on a terminal, once there is more than one thing to wait for."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -61,7 +88,7 @@ def progress_bar(quiet: bool):
 
     def update(done: int, count: int) -> None:
         if not bars and count > 1:
-            bars.append(click.progressbar(length=count, label="tiles", file=sys.stderr, show_pos=True))
+            bars.append(click.progressbar(length=count, label=label, file=sys.stderr, show_pos=True))
         if bars:
             bars[0].update(done - bars[0].pos)
 
@@ -70,136 +97,207 @@ def progress_bar(quiet: bool):
         bar.render_finish()
 
 
-def target_for(source: str, output: str | None, suffix: str) -> str:
-    if output is not None:
-        return output
-    return "-" if source == "-" else str(Path(source).with_suffix(suffix))
+def report(row: Row, as_json: bool, quiet: bool) -> None:
+    """One file's line: errors always, the rest unless quiet."""
+    if as_json:
+        click.echo(json.dumps(asdict(row), ensure_ascii=False))
+    if row.error:
+        click.echo(f"lat: {row.error}", err=True)
+    if quiet or as_json:
+        return
+    for note in row.notes:
+        click.echo(f"{batch.shown(row.source)}: {note}", err=True)
+    if row.status in ("done", "damaged") and row.target != "-":
+        arrow = f" → {row.target}" if row.target else ""
+        if not row.target:
+            text = f"good, {row.width} × {row.height}, {row.bytes_in:,} bytes"
+        elif row.target.endswith(".lat"):
+            bpp = 8 * row.bytes_out / (row.width * row.height)
+            text = f"{row.bytes_in:,} → {row.bytes_out:,} bytes, {bpp:.3f} bits per pixel"
+        else:
+            text = f"{row.width} × {row.height}, {row.bytes_in:,} → {row.bytes_out:,} bytes"
+        click.echo(f"{row.source}{arrow}: {text}", err=bool(row.target))  # what was written is no output of the command
 
 
-def refuse_terminal(target: str) -> None:
-    if target == "-" and sys.stdout.isatty():
-        raise click.UsageError("not writing binary data to a terminal: give -o FILE or redirect standard output")
-
-
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
-quiet_option = click.option("--quiet", is_flag=True, help="Print errors only.")
-max_pixels_option = click.option(
-    "--max-pixels", type=click.IntRange(1), default=2**28, show_default=True, help="Refuse larger pictures."
-)
-
-
-@command
-@click.argument("source", metavar="IN", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    help="File to write, - for standard output. Default: IN with suffix .lat.",
-)
-@click.option(
-    "-q", "--quality", type=click.FloatRange(0, 100), default=50, show_default=True, help="Higher is better and larger."
-)
-@click.option(
-    "-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights: a name or a .safetensors file."
-)
-@overwrite_option
-@max_pixels_option
-@quiet_option
-def compress(
-    source: str, output: str | None, quality: float, model: str, overwrite: bool, max_pixels: int, quiet: bool
+def process(
+    work: batch.Work,
+    sources: tuple[str, ...],
+    options: Options,
+    *,
+    suffixes: Callable[[], set[str]],
+    suffix: str | None,
+    recursive: bool,
+    jobs: int,
+    as_json: bool,
+    quiet: bool,
+    output: str | None = None,
+    out_dir: str | None = None,
+    dry_run: bool = False,
 ) -> None:
-    """Compress a photograph to a .lat file."""
-    target = target_for(source, output, ".lat")
-    refuse_terminal(target)
-    if target != "-" and Path(target).exists() and not overwrite:
-        raise LatError(f"{target}: exists; --overwrite replaces it, -o writes elsewhere")
-    from codec import image as images
+    """One file by name, or a batch: several names, folders, patterns."""
+    single = len(sources) == 1 and not Path(sources[0]).is_dir() and not out_dir
+    if "-" in sources and len(sources) > 1:
+        raise click.UsageError("standard input can only be the only input")
+    if output is not None and not (single and len(sources) == 1):
+        raise click.UsageError("-o names one output; use --out-dir for several inputs")
+    if single and (sources[0] == "-" or Path(sources[0]).exists()):
+        target = output or ("-" if sources[0] == "-" else str(Path(sources[0]).with_suffix(suffix)) if suffix else "")
+        if suffix is None:
+            target = ""
+        if target == "-" and sys.stdout.isatty():
+            raise click.UsageError("not writing binary data to a terminal: give -o FILE or redirect standard output")
+        if dry_run:
+            click.echo(f"{sources[0]} → {target}")
+            return
+        start = time.perf_counter()
+        with progress_bar(quiet or as_json) as progress:
+            row = work(Job(sources[0], target), options, progress)
+        row.seconds = round(time.perf_counter() - start, 4)
+        report(row, as_json and target != "-", quiet)
+        if row.status == "damaged":
+            sys.exit(FAILED)
+        return
+    found = batch.find(sources, recursive, suffixes())
+    planned = batch.plan(found, out_dir, suffix) if suffix else [Job(str(f), "") for f, _ in found]
+    if dry_run:
+        for job in planned:
+            click.echo(f"{job.source} → {job.target}")
+        sys.exit(0 if planned else NOTHING_TO_DO)
+    if jobs > 1 and options.threads is None:
+        options = replace(options, threads=1)
+    rows, start, interrupted = [], time.perf_counter(), False
+    with progress_bar(quiet or as_json, label="files") as progress:
+        try:
+            for row in batch.run(work, planned, options, jobs):
+                rows.append(row)
+                report(row, as_json, quiet or progress is not None)
+                if progress:
+                    progress(len(rows), len(planned))
+        except KeyboardInterrupt:
+            interrupted = True
+    summarise(rows, len(planned), time.perf_counter() - start, quiet or as_json)
+    if interrupted:
+        click.echo("lat: interrupted; run the same command again to go on", err=True)
+    if interrupted or any(r.status in ("failed", "damaged") for r in rows):
+        sys.exit(FAILED)
+    if not any(r.status == "done" for r in rows):
+        sys.exit(NOTHING_TO_DO)
 
-    data = files.read_bytes(source)
-    opened = images.open_image(io.BytesIO(data), source, max_pixels)
-    picture = images.from_pillow(opened, source)
-    from codec.coder import Codec
 
-    with named(source), progress_bar(quiet) as progress:
-        encoded = Codec.load(model).encode(picture, quality, progress)
-    files.write_bytes(target, encoded, overwrite)
-    if not quiet:
-        for note in picture.notes:
-            click.echo(f"{source}: {note}", err=True)
-        if target != "-":
-            height, width = picture.pixels.shape[:2]
-            click.echo(
-                f"{source} → {target}: {len(data):,} → {len(encoded):,} bytes, "
-                f"{8 * len(encoded) / (width * height):.3f} bits per pixel",
-                err=True,
-            )
+def summarise(rows: list[Row], planned: int, seconds: float, quiet: bool) -> None:
+    if quiet:
+        return
+    by = {s: [r for r in rows if r.status == s] for s in ("done", "skipped", "damaged", "failed")}
+    written = by["done"] + by["damaged"]
+    megapixels = sum(r.width * r.height for r in written) / 1e6
+    parts = [f"{len(by[s])} {s}" for s in by if by[s]] or ["no files"]
+    if len(rows) < planned:
+        parts.append(f"{planned - len(rows)} not begun")
+    line = ", ".join(parts)
+    if written:
+        sizes = f"{sum(r.bytes_in for r in written) / 1e6:.2f} MB"
+        if any(r.bytes_out for r in written):
+            sizes += f" → {sum(r.bytes_out for r in written) / 1e6:.2f} MB"
+        line += f"; {sizes}, {megapixels:.1f} MP in {seconds:.1f} s ({megapixels / seconds:.2f} MP/s)"
+    click.echo(line, err=True)
+    for row in by["failed"] + by["damaged"]:
+        click.echo(f"  {row.status}: {row.source}", err=True)
 
 
-@command
-@click.argument("source", metavar="IN", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    help="File to write (.png, .jpg, .tif, .webp …), - for PNG on standard output. Default: IN with suffix .png.",
-)
-@click.option("--region", metavar="X,Y,W,H", help="Only this part: left, top, width, height in pixels.")
-@overwrite_option
-@max_pixels_option
-@quiet_option
-def decompress(
-    source: str, output: str | None, region: str | None, overwrite: bool, max_pixels: int, quiet: bool
-) -> None:
-    """Decompress a .lat file to a picture."""
-    target = target_for(source, output, ".png")
-    refuse_terminal(target)
-    if target != "-" and Path(target).exists() and not overwrite:
-        raise LatError(f"{target}: exists; --overwrite replaces it, -o writes elsewhere")
-    data = files.read_bytes(source)
+def picture_suffixes() -> set[str]:
+    """Suffixes of the pictures that a folder run takes."""
     from PIL import Image
 
-    with named(source), progress_bar(quiet) as progress:
-        header = container.parse(data).header  # refuse what is no .lat before the second it takes to load torch
-        box = parse_region(region, header) if region else None
-        format = "PNG" if target == "-" else Image.registered_extensions().get(Path(target).suffix.lower())
-        if format is None:
-            raise click.UsageError(f"{target}: no picture format has this suffix; use .png")
-        from codec import image as images
-        from codec.coder import Codec
-
-        codec = Codec.for_file(data)
-        image = codec.decode_region(data, box) if box else codec.decode(data, max_pixels, progress)
-        buffer = io.BytesIO()
-        try:
-            images.save(image, buffer, format)
-        except (OSError, KeyError, ValueError) as error:
-            raise LatError(f"{target}: cannot be written as {format}: {error}") from None
-    files.write_bytes(target, buffer.getvalue(), overwrite)
-    if not quiet and target != "-":
-        click.echo(f"{source} → {target}: {image.width} × {image.height} pixels", err=True)
+    return {s for s, format in Image.registered_extensions().items() if format in Image.OPEN} - {".pdf", ".mpg", ".lat"}
 
 
-def parse_region(text: str, header: container.Header) -> tuple[int, int, int, int]:
-    """ "x,y,w,h" -> (left, top, right, bottom) inside the picture."""
+def parse_strip(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    parts = tuple(p.strip().lower() for p in value.split(",")) if value else ()
+    known = ("icc", "exif", "xmp")
+    if parts == ("all",):
+        return known
+    if unknown := set(parts) - set(known):
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}: must be all, or some of {', '.join(known)}")
+    return parts
+
+
+def parse_region(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
+    """ "x,y,w,h" -> (left, top, right, bottom)."""
+    if value is None:
+        return None
     try:
-        x, y, w, h = (int(part) for part in text.split(","))
+        x, y, w, h = (int(part) for part in value.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not X,Y,W,H", param_hint="--region") from None
-    if min(x, y) < 0 or min(w, h) < 1 or x + w > header.width or y + h > header.height:
-        raise click.BadParameter(
-            f"{text} leaves the picture of {header.width} × {header.height}", param_hint="--region"
-        )
+        raise click.BadParameter(f"{value!r} is not X,Y,W,H") from None
+    if min(x, y) < 0 or min(w, h) < 1:
+        raise click.BadParameter(f"{value} leaves the picture")
     return x, y, x + w, y + h
 
 
-@command
-@click.argument("source", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@command(
+    sources_argument,
+    click.option(
+        "-q",
+        "--quality",
+        type=click.FloatRange(0, 100),
+        default=50,
+        show_default=True,
+        help="Higher is better and larger.",
+    ),
+    click.option(
+        "-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights: a name or a .safetensors file."
+    ),
+    output_options,
+    batch_options,
+    click.option("--strip", callback=parse_strip, default="", help="Metadata to leave out: icc, exif, xmp, or all."),
+    click.option("--strict", is_flag=True, help="Refuse animated pictures instead of keeping their first frame."),
+)
+def compress(sources, quality, model, overwrite, max_pixels, threads, strip, strict, **run) -> None:
+    """Compress photographs to .lat files."""
+    options = Options(
+        quality=quality,
+        model=model,
+        overwrite=overwrite,
+        max_pixels=max_pixels,
+        threads=threads,
+        strip=strip,
+        strict=strict,
+    )
+    process(batch.compress, sources, options, suffixes=picture_suffixes, suffix=".lat", **run)
+
+
+@command(
+    sources_argument,
+    output_options,
+    batch_options,
+    click.option("--region", callback=parse_region, metavar="X,Y,W,H", help="Only this part, in pixels."),
+    click.option("--ignore-errors", is_flag=True, help="Paint damaged tiles flat and go on (exit code 1)."),
+)
+def decompress(sources, overwrite, max_pixels, threads, region, ignore_errors, **run) -> None:
+    """Decompress .lat files to pictures: .png, or what the suffix of -o says."""
+    options = Options(
+        overwrite=overwrite, max_pixels=max_pixels, threads=threads, region=region, ignore_errors=ignore_errors
+    )
+    process(batch.decompress, sources, options, suffixes=lambda: {".lat"}, suffix=".png", **run)
+
+
+@command(sources_argument, batch_options)
+def verify(sources, **run) -> None:
+    """Check that .lat files are whole: structure, sizes and every checksum."""
+    process(batch.verify, sources, Options(), suffixes=lambda: {".lat"}, suffix=None, **run)
+
+
+@command(
+    click.argument("source", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True)),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object."),
+)
 def info(source: str, as_json: bool) -> None:
     """Describe a .lat file."""
     data = files.read_bytes(source)
-    with named(source):
+    try:
         parsed = container.parse(data)
+    except LatError as error:
+        raise type(error)(f"{batch.shown(source)}: {error}") from None
     header, first = parsed.header, parsed.tiles[0]
     fields = {
         "file": source,
@@ -224,21 +322,6 @@ def info(source: str, as_json: bool) -> None:
     fields["metadata"] = ", ".join(f"{k} {n} bytes" for k, n in fields["metadata"].items()) or "none"
     for key, value in fields.items():
         click.echo(f"{key.replace('_', ' '):12} {value}")
-
-
-@command
-@click.argument("source", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@quiet_option
-def verify(source: str, quiet: bool) -> None:
-    """Check that a .lat file is whole: structure, sizes and every checksum."""
-    data = files.read_bytes(source)
-    with named(source):
-        parsed = container.parse(data)
-        parsed.verify()
-        if any(len(tile) < 13 for tile in parsed.tiles):
-            raise FormatError("a tile is too short to hold a stream")
-    if not quiet:
-        click.echo(f"{source}: good ({len(data):,} bytes, {len(parsed.tiles)} tiles)")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from codec import container, exact, weights
 from codec.container import LATENT, Container, Header
 from codec.entropy import SymbolReader, SymbolWriter, Tables
-from codec.errors import DesyncError, FormatError, LimitError, MissingModelError
+from codec.errors import DesyncError, FormatError, LatError, LimitError, MissingModelError
 from codec.image import MAX_PIXELS, Picture, from_array, from_pillow, to_pillow
 from codec.model import Config, Model
 from codec.tiles import Box, latent_bounds, tile_box, tiles_in
@@ -25,15 +26,17 @@ from codec.tiles import Box, latent_bounds, tile_box, tiles_in
 TILE = 64  # latents a side: 1024 pixels
 QUALITY = 50
 Progress = Callable[[int, int], None]  # tiles done, tiles in all
+OnError = Callable[[int, LatError], None]  # tile, what is wrong with it
 
 
 @dataclass(frozen=True)
 class TileLatents:
-    """Quantised latents of one tile: ẑ (1, Z, h, w), ŷ (1, M, H, W), and the rate row they belong to."""
+    """One decoded tile: rate row, ẑ (1, Z, h, w), ŷ (1, M, H, W), and alpha (16H, 16W, 1) where there is one."""
 
     row: int
     z_hat: Tensor
     y_hat: Tensor
+    alpha: np.ndarray | None = None
 
 
 class Codec:
@@ -100,9 +103,9 @@ class Codec:
     def encode(
         self, image: Image.Image | np.ndarray | Picture, quality: float = QUALITY, progress: Progress | None = None
     ) -> bytes:
-        """A Pillow image, or a uint8 array (H, W) or (H, W, 3), -> the bytes of a .lat file.
+        """A Pillow image, or a uint8 array (H, W) or (H, W, C), -> the bytes of a .lat file.
 
-        `quality` 0 … 100: higher is better and larger. Raises: LatError, ValueError.
+        `quality` 0 … 100: higher is better and larger. Alpha is lossless. Raises: LatError, ValueError.
         """
         if isinstance(image, Image.Image):
             image = from_pillow(image)
@@ -126,6 +129,7 @@ class Codec:
         seen = box.grow(-(-self.model.g_a.reach // LATENT), bounds)
         part = pixels[(seen * LATENT).slices]
         missing = (seen.width * LATENT - part.shape[1], seen.height * LATENT - part.shape[0])
+        part = np.broadcast_to(part[:, :, :1], (*part.shape[:2], 3)) if part.shape[2] < 3 else part[:, :, :3]
         x = torch.tensor(part, dtype=torch.float32).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last
         x = F.pad(x, (0, missing[0], 0, missing[1]), mode="replicate") if any(missing) else x
         y = self.model.analyse(x.div_(255), torch.tensor([row]))
@@ -133,7 +137,7 @@ class Codec:
 
     @torch.inference_mode()
     def encode_tile(self, pixels: np.ndarray, box: Box, row: int) -> bytes:
-        """One tile of a picture (H, W, 3): rate row, CRC of its latents, stream."""
+        """One tile of a picture (H, W, C): rate row, CRC of its latents, alpha where there is one, stream."""
         y = self.analyse(pixels, box, row)
         z = self.model.hyper_analyse(y, torch.tensor([row])).round_().clamp_(-exact.Z_LIMIT, exact.Z_LIMIT)
         writer = SymbolWriter()
@@ -146,7 +150,11 @@ class Codec:
             return symbols.mul_(coded)
 
         _, crc = self.entropy.run(z, row, box.height, box.width, write)
-        return struct.pack("<BI", row, crc) + writer.finish()
+        alpha = b""
+        if pixels.shape[2] in (2, 4):
+            packed = pack_alpha(pixels[(*(box * LATENT).slices, -1)])
+            alpha = container.varint(len(packed)) + packed
+        return struct.pack("<BI", row, crc) + alpha + writer.finish()
 
     def _z_symbols(self, z: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """ẑ (1, Z, h, w) -> flat symbols and their tables, one per channel."""
@@ -157,9 +165,16 @@ class Codec:
 
     # -- decoding ------------------------------------------------------------------------------------------------
 
-    def decode(self, data: bytes, max_pixels: int = MAX_PIXELS, progress: Progress | None = None) -> Image.Image:
+    def decode(
+        self,
+        data: bytes,
+        max_pixels: int = MAX_PIXELS,
+        progress: Progress | None = None,
+        on_error: OnError | None = None,
+    ) -> Image.Image:
         """The bytes of a .lat file -> a Pillow image in the mode it was written from, metadata in its `info`.
 
+        With `on_error`, a damaged tile is reported to it and painted flat instead of raising.
         Raises: FormatError, ChecksumError, TruncatedError, LimitError, MissingModelError, DesyncError.
         """
         parsed = container.parse(data)
@@ -168,25 +183,25 @@ class Codec:
             size = f"{header.width} × {header.height}"
             raise LimitError(f"{size} is more than {max_pixels} pixels; raise the limit if you trust the file")
         whole = Box(0, 0, header.width, header.height)
-        pixels = self.decode_pixels(parsed, whole, progress)
-        return to_pillow(pixels, header.mode, parsed.metadata)
+        pixels = self.decode_pixels(parsed, whole, progress, on_error)
+        return to_pillow(pixels, parsed.metadata)
 
     def decode_region(self, data: bytes, box: tuple[int, int, int, int]) -> Image.Image:
         """Only the pixels (left, top, right, bottom): equal to that crop of `decode`, reading just the tiles it needs.
 
-        Raises: as `decode`; ValueError where the box leaves the picture.
+        Raises: as `decode`; LatError where the box leaves the picture.
         """
         parsed = container.parse(data)
         header, region = parsed.header, Box(*box)
         if region & Box(0, 0, header.width, header.height) != region or not region.width * region.height:
-            raise ValueError(f"region {box} is empty or leaves the picture of {header.width} × {header.height}")
-        return to_pillow(self.decode_pixels(parsed, region), header.mode, parsed.metadata)
+            raise LatError(f"region {box} is empty or leaves the picture of {header.width} × {header.height}")
+        return to_pillow(self.decode_pixels(parsed, region), parsed.metadata)
 
-    def decode_pixels(self, parsed: Container, region: Box, progress: Progress | None = None) -> np.ndarray:
-        """uint8 (H, W, 3) of a region of a parsed file."""
+    def decode_pixels(
+        self, parsed: Container, region: Box, progress: Progress | None = None, on_error: OnError | None = None
+    ) -> np.ndarray:
+        """uint8 (H, W, C) of a region of a parsed file."""
         header = parsed.header
-        if header.mode not in ("L", "RGB"):
-            raise FormatError(f"pixel mode {header.mode} needs a newer release")
         if header.model != self.fingerprint:
             written = weights.name_of(header.model) or header.model.hex()
             raise MissingModelError(f"written with weights {written}, but {self.name} is loaded; use Codec.for_file")
@@ -194,16 +209,19 @@ class Codec:
             region.left // LATENT, region.top // LATENT, -(-region.right // LATENT), -(-region.bottom // LATENT)
         )
         todo = list(tiles_in(header, under))
-        out = np.empty((region.height, region.width, 3), np.uint8)
-        for done, (box, pixels) in enumerate(self._synthesised(parsed, todo), 1):
+        out = np.empty((region.height, region.width, len(header.mode)), np.uint8)
+        for done, (box, pixels) in enumerate(self._synthesised(parsed, todo, on_error), 1):
             wanted = box * LATENT & region
-            out[wanted.shift(region.left, region.top).slices] = pixels[wanted.shift(*_origin(box * LATENT)).slices]
+            part = wanted.shift(box.left * LATENT, box.top * LATENT)
+            out[wanted.shift(region.left, region.top).slices] = pixels[part.slices]
             if progress:
                 progress(done, len(todo))
         return out
 
-    def _synthesised(self, parsed: Container, todo: list[int]) -> Iterator[tuple[Box, np.ndarray]]:
-        """(latents, pixels (16h, 16w, 3)) of each tile; only as many neighbours' latents are kept as are in reach."""
+    def _synthesised(
+        self, parsed: Container, todo: list[int], on_error: OnError | None
+    ) -> Iterator[tuple[Box, np.ndarray]]:
+        """(latents, pixels (16h, 16w, C)) of each tile; only as many neighbours' latents are kept as are in reach."""
         header, reach = parsed.header, self.model.g_s.reach
         decoded: dict[int, TileLatents] = {}
         for index in todo:
@@ -213,13 +231,17 @@ class Codec:
             y_hat = y_hat.contiguous(memory_format=torch.channels_last)
             for other in tiles_in(header, seen):
                 if other not in decoded:
-                    decoded[other] = self.decode_tile(parsed.tile(other), tile_box(header, other))
+                    decoded[other] = self._decode_or_report(parsed, other, on_error)
                 theirs = tile_box(header, other)
                 shared = theirs & seen
                 source = decoded[other].y_hat[(..., *shared.shift(theirs.left, theirs.top).slices)]
                 y_hat[(..., *shared.shift(seen.left, seen.top).slices)] = source
-            x = self.synthesise(y_hat, decoded[index].row)
-            yield box, x[(box.shift(seen.left, seen.top) * LATENT).slices]
+            x = self.synthesise(y_hat, decoded[index].row)[(box.shift(seen.left, seen.top) * LATENT).slices]
+            if header.mode in ("L", "LA"):
+                x = np.round(x.mean(2, keepdims=True)).astype(np.uint8)
+            if decoded[index].alpha is not None:
+                x = np.concatenate([x, decoded[index].alpha], 2)
+            yield box, x
             decoded = {k: v for k, v in decoded.items() if k >= index - header.grid[0] - 1}
 
     @torch.inference_mode()
@@ -229,20 +251,26 @@ class Codec:
         return x[0].permute(1, 2, 0).mul(255).round_().clamp_(0, 255).byte().numpy()
 
     @torch.inference_mode()
-    def decode_tile(self, data: bytes, box: Box) -> TileLatents:
-        """Latents of one tile.
+    def decode_tile(self, parsed: Container, index: int) -> TileLatents:
+        """Latents and alpha of one tile.
 
         Raises: FormatError, DesyncError.
         """
+        header, data, box = parsed.header, parsed.tile(index), tile_box(parsed.header, index)
         if len(data) < 5:
-            raise FormatError(f"tile of {len(data)} bytes is impossible")
+            raise FormatError(f"tile {index} of {len(data)} bytes is impossible")
         row, crc = struct.unpack_from("<BI", data)
         if row >= self.cfg.rates:
             raise FormatError(f"tile with rate row {row}, the weights have {self.cfg.rates}")
+        at, alpha = 5, None
+        if header.mode in ("LA", "RGBA"):
+            size, at = container.read_varint(data, at)
+            alpha = unpack_alpha(data[at : at + size], box * LATENT & Box(0, 0, header.width, header.height))
+            at += size
         m, n = self.cfg.latents, self.cfg.hyper
         height, width = -(-box.height // 4), -(-box.width // 4)
         count = m * box.height * box.width + n * height * width
-        reader = SymbolReader(data[5:], count)
+        reader = SymbolReader(data[at:], count)
         z = reader.get(self._z_index(height * width), self.z_tables)
         z_hat = torch.from_numpy(z.clip(-exact.Z_LIMIT, exact.Z_LIMIT)).view(1, n, height, width).float()
 
@@ -256,8 +284,47 @@ class Codec:
         y_hat, found = self.entropy.run(z_hat, row, box.height, box.width, read)
         if found != crc:
             raise DesyncError("decoded latents do not match their checksum: the stream was forged or damaged")
-        return TileLatents(row, z_hat, y_hat)
+        return TileLatents(row, z_hat, y_hat, alpha)
+
+    def _decode_or_report(self, parsed: Container, index: int, on_error: OnError | None) -> TileLatents:
+        """`decode_tile`; with `on_error` a damaged tile becomes a flat one."""
+        try:
+            return self.decode_tile(parsed, index)
+        except LatError as error:
+            if on_error is None:
+                raise
+            on_error(index, error)
+        box = tile_box(parsed.header, index)
+        alpha = None
+        if parsed.header.mode in ("LA", "RGBA"):
+            alpha = np.full((box.height * LATENT, box.width * LATENT, 1), 255, np.uint8)
+        z = torch.zeros(1, self.cfg.hyper, -(-box.height // 4), -(-box.width // 4))
+        return TileLatents(0, z, torch.zeros(1, self.cfg.latents, box.height, box.width), alpha)
 
 
-def _origin(box: Box) -> tuple[int, int]:
-    return box.left, box.top
+def pack_alpha(alpha: np.ndarray) -> bytes:
+    """uint8 (h, w) -> nothing where it is opaque, one byte where it is constant, else zlib of row differences."""
+    if alpha.min() == alpha.max():
+        return b"" if alpha.flat[0] == 255 else bytes([alpha.flat[0]])
+    return zlib.compress(np.diff(alpha, axis=0, prepend=np.zeros_like(alpha[:1])).tobytes(), 9)
+
+
+def unpack_alpha(data: bytes, box: Box) -> np.ndarray:
+    """Inverse of `pack_alpha`: uint8 (16h, 16w, 1), what lies beyond the picture's border is 0.
+
+    Raises: FormatError.
+    """
+    out = np.zeros((-(-box.height // LATENT) * LATENT, -(-box.width // LATENT) * LATENT, 1), np.uint8)
+    inside, count = out[: box.height, : box.width, 0], box.height * box.width
+    if len(data) < 2:
+        inside[:] = data[0] if data else 255
+        return out
+    try:
+        decoder = zlib.decompressobj()
+        rows = decoder.decompress(data, count)
+    except zlib.error as error:
+        raise FormatError(f"alpha of a tile is damaged: {error}") from None
+    if len(rows) != count:
+        raise FormatError(f"alpha of a tile has {len(rows)} samples, must have {count}")
+    inside[:] = np.cumsum(np.frombuffer(rows, np.uint8).reshape(inside.shape), axis=0, dtype=np.uint8)
+    return out

@@ -1,4 +1,4 @@
-"""Pillow images and arrays <-> what the codec works on: uint8 (H, W, 3) pixels, a mode, and metadata."""
+"""Pillow images and arrays <-> what the codec works on: uint8 (H, W, C) pixels, a mode, and metadata."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from codec.container import MODES
 from codec.errors import LatError, LimitError
 
 XMP_KEY = "XML:com.adobe.xmp"
@@ -18,7 +19,7 @@ MAX_PIXELS = 2**28  # default limit on both sides: a gigabyte of RGB needs to be
 
 @dataclass
 class Picture:
-    """pixels (H, W, 3) uint8, mode "L" or "RGB", metadata {"icc", "exif", "xmp"}, notes on what was converted."""
+    """pixels (H, W, C) uint8 in mode "L", "LA", "RGB" or "RGBA"; metadata {"icc", "exif", "xmp"}; what was lost."""
 
     pixels: np.ndarray
     mode: str
@@ -45,64 +46,68 @@ def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
 
 
 def from_pillow(image: Image.Image, name: str = "image") -> Picture:
-    """Decode and convert. Modes other than L and RGB are converted, with a note of what was lost.
+    """Decode and convert. Other modes are converted the way Pillow does, with a note where something is lost.
 
     Raises: LatError.
     """
-    notes = []
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append(f"only the first of {image.n_frames} frames is kept")
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
         raise LatError(f"{name}: damaged image: {error}") from None
-    mode = image.mode
-    metadata = {}
-    for key, value in (("icc", "icc_profile"), ("exif", "exif"), ("xmp", "xmp")):
-        data = image.info.get(value)
-        if data:
-            metadata[key] = data.encode() if isinstance(data, str) else bytes(data)
-    if "xmp" not in metadata and XMP_KEY in image.info:
-        metadata["xmp"] = image.info[XMP_KEY].encode()
-
-    if mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
-        notes.append("transparency is dropped")
-        image = image.convert("RGBA" if mode in ("P", "PA", "RGB") else mode)
+    frames = getattr(image, "n_frames", 1)
+    notes = [f"only the first of {frames} frames is kept"] if frames > 1 else []
+    metadata = read_metadata(image)
+    mode, transparent = image.mode, "transparency" in image.info
     if mode.startswith("I;16"):
-        array = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-        image = Image.fromarray(array)
+        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
         notes.append("16-bit samples are reduced to 8 bits")
     elif mode in ("I", "F"):
-        array = np.nan_to_num(np.asarray(image).astype(np.float64))
-        scale = 255 / 65535 if array.max(initial=0) > 255 else 255 if mode == "F" and array.max(initial=0) <= 1 else 1
-        image = Image.fromarray(np.clip(array * scale + 0.5, 0, 255).astype(np.uint8))
+        image = Image.fromarray(eight_bits(np.asarray(image)))
         notes.append(f"{'float' if mode == 'F' else '32-bit'} samples are reduced to 8 bits")
-    elif mode == "CMYK" or mode in ("YCbCr", "LAB", "HSV"):
+    elif mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         notes.append(f"{mode} is converted to RGB")
-        metadata.pop("icc", None)  # it describes the inks, not the RGB that is left
-    grey = image.mode in ("1", "L", "LA", "La")
-    image = image.convert("L" if grey else "RGB")
-    array = np.asarray(image)
-    return Picture(np.repeat(array[:, :, None], 3, 2) if grey else array, image.mode, metadata, notes)
+        if "icc" in metadata:
+            del metadata["icc"]  # it describes the inks, not the RGB that is left
+            notes.append("the ICC profile is dropped with it")
+    grey, alpha = image.mode in ("1", "L", "LA", "La"), transparent or mode in ("LA", "La", "PA", "RGBA", "RGBa")
+    target = {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}[grey, alpha]
+    if image.mode != target:
+        image = image.convert(target)
+    pixels = np.asarray(image)
+    return Picture(pixels[:, :, None] if pixels.ndim == 2 else pixels, target, metadata, notes)
+
+
+def read_metadata(image: Image.Image) -> dict[str, bytes]:
+    """ICC, EXIF and XMP of a picture, byte for byte."""
+    found = {"icc": image.info.get("icc_profile"), "exif": image.info.get("exif")}
+    found["xmp"] = image.info.get("xmp") or image.info.get(XMP_KEY)
+    return {key: v.encode() if isinstance(v, str) else bytes(v) for key, v in found.items() if v}
+
+
+def eight_bits(samples: np.ndarray) -> np.ndarray:
+    """Samples of 32 bits or float -> uint8: 0 … 1 (float), 0 … 255 or 0 … 65535, whichever range they fill."""
+    top = np.nan_to_num(samples).max(initial=0)
+    scale = 255 / 65535 if top > 255 else 255 if samples.dtype.kind == "f" and top <= 1 else 1
+    return np.clip(np.nan_to_num(samples) * scale + 0.5, 0, 255).astype(np.uint8)
 
 
 def from_array(array: np.ndarray) -> Picture:
-    """uint8 (H, W) grey or (H, W, 3) RGB.
+    """uint8 (H, W) grey, or (H, W, C) with 1 to 4 channels: L, LA, RGB, RGBA.
 
     Raises: LatError.
     """
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-        raise LatError(f"array of {array.dtype} {array.shape}: need uint8 (H, W) or (H, W, 3)")
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.dtype != np.uint8 or array.ndim != 3 or not 1 <= array.shape[2] <= 4:
+        raise LatError(f"array of {array.dtype} {array.shape}: need uint8 (H, W) or (H, W, C) with 1 to 4 channels")
     if 0 in array.shape:
         raise LatError(f"array of shape {array.shape} has no pixels")
-    return Picture(np.repeat(array[:, :, None], 3, 2), "L") if array.ndim == 2 else Picture(array, "RGB")
+    return Picture(array, MODES[array.shape[2] - 1])
 
 
-def to_pillow(pixels: np.ndarray, mode: str, metadata: dict[str, bytes]) -> Image.Image:
-    """Pixels (H, W, 3) uint8 -> Pillow image in `mode`, metadata in its `info`."""
-    if mode == "L":
-        pixels = np.round(pixels.mean(2)).astype(np.uint8)
-    image = Image.fromarray(pixels)
+def to_pillow(pixels: np.ndarray, metadata: dict[str, bytes]) -> Image.Image:
+    """Pixels (H, W, C) uint8 -> Pillow image in mode L, LA, RGB or RGBA, metadata in its `info`."""
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     for key, name in (("icc", "icc_profile"), ("exif", "exif"), ("xmp", "xmp")):
         if key in metadata:
             image.info[name] = metadata[key]
@@ -110,9 +115,19 @@ def to_pillow(pixels: np.ndarray, mode: str, metadata: dict[str, bytes]) -> Imag
 
 
 def save(image: Image.Image, target: BinaryIO, format: str) -> None:
-    """Write with the metadata of `image.info` where the format can carry it."""
+    """Write with the metadata of `image.info` where the format can carry it.
+
+    Raises: LatError.
+    """
     options = {key: image.info[key] for key in ("icc_profile", "exif") if key in image.info}
     if format == "PNG" and "xmp" in image.info:
         options["pnginfo"] = info = PngInfo()
         info.add_itxt(XMP_KEY, image.info["xmp"].decode("utf-8", "replace"))
-    image.save(target, format, **options)
+    if format == "PNG":
+        options["compress_level"] = 1  # level 6 takes longer than decoding and saves a few percent of a large file
+    try:
+        image.save(target, format, **options)
+    except (OSError, KeyError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise LatError(f"cannot be written as {format}: {error}") from None

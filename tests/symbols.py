@@ -6,14 +6,13 @@ import sys
 import torch
 
 from codec import Codec, container, exact
-from codec.tiles import tile_box
 
 
 def digest(codec: Codec, data: bytes, order=None) -> str:
     parsed = container.parse(data)
     tiles = {}
     for i in order or range(len(parsed.tiles)):
-        latents = codec.decode_tile(parsed.tile(i), tile_box(parsed.header, i))
+        latents = codec.decode_tile(parsed, i)
         tiles[i] = latents.z_hat.contiguous().numpy().tobytes() + latents.y_hat.contiguous().numpy().tobytes()
     return hashlib.sha256(b"".join(tiles[i] for i in sorted(tiles))).hexdigest()
 

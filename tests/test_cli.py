@@ -74,7 +74,7 @@ def test_nothing_is_left_behind_on_failure(small):
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["compress", "no-such.jpg"], 2, b"does not exist"),
+        (["compress", "no-such.jpg"], 1, b"no such file"),
         (["compress", PHOTO, "-q", "101", "-o", "-"], 2, b"101"),
         (["compress", "pyproject.toml", "-o", "-"], 1, b"no image format"),
         (["compress", PHOTO, "-m", "nothing", "-o", "-"], 1, b"no weights named nothing"),
@@ -118,8 +118,9 @@ def test_region(small_lat):
     part = small_lat.with_name("part.png")
     assert lat("decompress", small_lat, "--region", "10,20,30,40", "-o", part).returncode == 0
     assert size_of(part) == (30, 40)
-    for bad in ("1,2,3", "0,0,500,2", "-1,0,2,2"):
-        assert lat("decompress", small_lat, f"--region={bad}", "-o", "-").returncode == 2
+    for bad, code in (("1,2,3", 2), ("-1,0,2,2", 2), ("0,0,500,2", 1)):
+        result = lat("decompress", small_lat, f"--region={bad}", "-o", "-")
+        assert result.returncode == code and b"Traceback" not in result.stderr
 
 
 def test_a_file_of_unknown_weights_says_so(small_lat):

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from codec import LatError, LimitError, coder
+from codec import Codec, LatError, LimitError, coder, container
+from codec.image import from_pillow
+from codec.tiles import tile_box
 from tests.conftest import psnr
 
 SIZES = [(1, 1), (1, 40), (40, 1), (2, 3), (15, 17), (16, 16), (17, 31), (63, 65), (64, 64), (129, 100)]
@@ -41,7 +44,7 @@ def test_a_read_only_or_strided_array_is_welcome(codec, crop):
     assert codec.encode(view) == codec.encode(view.copy())
 
 
-@pytest.mark.parametrize("array", [np.zeros((4, 4), float), np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4), np.uint8)])
+@pytest.mark.parametrize("array", [np.zeros((4, 4), float), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 4), np.uint8)])
 def test_other_arrays_are_refused_in_words(codec, array):
     with pytest.raises(LatError, match="array of"):
         codec.encode(array)
@@ -53,28 +56,60 @@ def test_quality_outside_0_to_100_is_refused(codec, crop, quality):
         codec.encode(crop, quality=quality)
 
 
-@pytest.mark.parametrize("mode", ["1", "LA", "RGBA", "P", "CMYK", "YCbCr", "I;16", "I", "F"])
-def test_other_modes_are_converted_with_a_note(crop, mode):
-    from codec.image import from_pillow
+CONVERTED = {
+    "1": ("L", 0), "LA": ("LA", 0), "P": ("RGB", 0), "PA": ("RGBA", 0), "RGBA": ("RGBA", 0), "RGBa": ("RGBA", 0),
+    "CMYK": ("RGB", 1), "YCbCr": ("RGB", 1), "HSV": ("RGB", 1), "LAB": ("RGB", 1),
+    "I;16": ("L", 1), "I": ("L", 1), "F": ("L", 1),
+}  # fmt: skip
 
+
+@pytest.mark.parametrize("mode", CONVERTED)
+def test_other_modes_are_converted_with_one_line_about_what_was_lost(crop, mode):
     image = Image.fromarray(crop)
     if mode == "I;16":
         image = Image.fromarray(crop[:, :, 0].astype(np.uint16) * 257)
-    elif mode == "LA":
-        image = image.convert("L").convert("LA")
+    elif mode == "LAB":
+        image = Image.new("LAB", image.size, (90, 10, 20))
+    elif mode in ("LA", "PA", "RGBa"):
+        image = image.convert({"LA": "L", "PA": "P", "RGBa": "RGBA"}[mode]).convert(mode)
     else:
         image = image.convert(mode)
     picture = from_pillow(image)
-    assert picture.pixels.shape == crop.shape
-    assert picture.mode == ("L" if mode in ("1", "LA", "I;16", "I", "F") else "RGB")
-    assert bool(picture.notes) == (mode not in ("1", "P"))
+    assert (picture.mode, len(picture.notes)) == CONVERTED[mode]
+    assert picture.pixels.shape == (*crop.shape[:2], len(picture.mode))
+
+
+def test_a_transparent_colour_becomes_alpha(crop):
+    for image, mode in ((Image.fromarray(crop), "RGBA"), (Image.fromarray(crop[:, :, 0]), "LA")):
+        image.info["transparency"] = image.getpixel((0, 0))
+        picture = from_pillow(image)
+        assert picture.mode == mode and picture.pixels[0, 0, -1] == 0
+    palette = Image.fromarray(crop).quantize(8)
+    palette.info["transparency"] = palette.getpixel((0, 0))
+    assert from_pillow(palette).pixels[0, 0, 3] == 0
 
 
 def test_sixteen_bits_keep_their_upper_eight(crop):
-    from codec.image import from_pillow
-
     grey = crop[:, :, 0]
     assert (from_pillow(Image.fromarray(grey.astype(np.uint16) * 257)).pixels[:, :, 0] == grey).all()
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+@pytest.mark.parametrize("tile", [4, 64])
+def test_alpha_is_lossless_and_cheap_where_constant(codec, crop, mode, tile, monkeypatch):
+    monkeypatch.setattr(coder, "TILE", tile)
+    image = Image.fromarray(crop).convert(mode[:-1])
+    sizes = []
+    ramp = Image.fromarray(np.add.outer(np.arange(96), np.arange(128)).astype(np.uint8))
+    for alpha in (Image.new("L", image.size, 255), Image.new("L", image.size, 7), ramp):
+        image.putalpha(alpha)
+        data = codec.encode(image)
+        assert codec.decode(data).getchannel("A").tobytes() == alpha.tobytes()
+        assert codec.decode_region(data, (3, 5, 77, 80)).tobytes() == codec.decode(data).crop((3, 5, 77, 80)).tobytes()
+        sizes.append(len(data))
+    opaque = len(codec.encode(image.convert(mode[:-1])))
+    tiles = 4 if tile == 4 else 1
+    assert sizes[0] == opaque + tiles and sizes[1] == opaque + 2 * tiles
 
 
 def test_tiles_change_nothing(codec, photo, monkeypatch):
@@ -94,17 +129,9 @@ def test_tiles_change_nothing(codec, photo, monkeypatch):
 def test_synthesis_of_tiles_equals_synthesis_of_the_whole(codec, photo, monkeypatch):
     """Given the same latents, pixels agree to ±1 wherever tile borders lie."""
     monkeypatch.setattr(coder, "TILE", 8)
-    import torch
-
-    from codec import container
-    from codec.tiles import tile_box
-
     data = codec.encode(photo.crop((100, 100, 420, 388)), 60)
     parsed = container.parse(data)
-    tiles = [
-        (tile_box(parsed.header, i), codec.decode_tile(parsed.tile(i), tile_box(parsed.header, i)))
-        for i in range(len(parsed.tiles))
-    ]
+    tiles = [(tile_box(parsed.header, i), codec.decode_tile(parsed, i)) for i in range(len(parsed.tiles))]
     y_hat = torch.empty(1, codec.cfg.latents, 18, 20)
     for box, tile in tiles:
         y_hat[(..., *box.slices)] = tile.y_hat
@@ -136,10 +163,6 @@ def test_more_pixels_than_allowed_are_refused(codec, crop):
 
 
 def test_encoding_leaves_the_random_state_alone():
-    import torch
-
-    from codec import Codec
-
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)

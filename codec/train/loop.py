@@ -9,7 +9,6 @@ resuming from a checkpoint with a larger one.
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections import deque
@@ -228,5 +227,3 @@ def train(
             averaged.load_state_dict(ema)
             print(f"step {step}  checkpoint; held-out log-loss {validate(averaged, crops):.4f}", flush=True)
             last = time.monotonic()
-    if not math.isfinite(loss.item()):
-        raise SystemExit("training ended on a non-finite loss; the last checkpoint is intact")
