@@ -209,8 +209,10 @@ class Codec:
             region.left // LATENT, region.top // LATENT, -(-region.right // LATENT), -(-region.bottom // LATENT)
         )
         todo = list(tiles_in(header, under))
-        out = np.empty((region.height, region.width, len(header.mode)), np.uint8)
+        out = None  # not before a first tile has proved that the file means it
         for done, (box, pixels) in enumerate(self._synthesised(parsed, todo, on_error), 1):
+            if out is None:
+                out = np.empty((region.height, region.width, len(header.mode)), np.uint8)
             wanted = box * LATENT & region
             part = wanted.shift(box.left * LATENT, box.top * LATENT)
             out[wanted.shift(region.left, region.top).slices] = pixels[part.slices]
@@ -257,8 +259,6 @@ class Codec:
         Raises: FormatError, DesyncError.
         """
         header, data, box = parsed.header, parsed.tile(index), tile_box(parsed.header, index)
-        if len(data) < 5:
-            raise FormatError(f"tile {index} of {len(data)} bytes is impossible")
         row, crc = struct.unpack_from("<BI", data)
         if row >= self.cfg.rates:
             raise FormatError(f"tile with rate row {row}, the weights have {self.cfg.rates}")
@@ -321,10 +321,10 @@ def unpack_alpha(data: bytes, box: Box) -> np.ndarray:
         return out
     try:
         decoder = zlib.decompressobj()
-        rows = decoder.decompress(data, count)
+        rows = decoder.decompress(data, count + 1)
     except zlib.error as error:
         raise FormatError(f"alpha of a tile is damaged: {error}") from None
     if len(rows) != count:
-        raise FormatError(f"alpha of a tile has {len(rows)} samples, must have {count}")
+        raise FormatError(f"alpha of a tile does not have {count} samples")
     inside[:] = np.cumsum(np.frombuffer(rows, np.uint8).reshape(inside.shape), axis=0, dtype=np.uint8)
     return out

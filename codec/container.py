@@ -17,6 +17,8 @@ VERSION = (1, 0)
 MODES = ("L", "LA", "RGB", "RGBA")
 MAX_SIDE = 2**31 - 1
 LATENT = 16  # pixels per latent, each way
+MAX_TILE = 64  # latents a side: what a reader must be able to hold
+MIN_TILE_BYTES = 13  # rate row, CRC and the shortest stream
 FINGERPRINT_BYTES = 8
 METADATA = {"icc": b"iccp", "exif": b"exif", "xmp": b"xmp_", "text": b"text"}
 METADATA_LIMIT = 64 * 2**20
@@ -64,8 +66,8 @@ class Header:
             raise FormatError(f"HEAD: impossible picture size {width} × {height}")
         if mode >= len(MODES):
             raise FormatError(f"HEAD: unknown pixel mode {mode}; install a newer release")
-        if not 4 <= tile <= 1024 or tile % 4:
-            raise FormatError(f"HEAD: tile side of {tile} latents, must be a multiple of 4 from 4 to 1024")
+        if not 4 <= tile <= MAX_TILE or tile % 4:
+            raise FormatError(f"HEAD: tile side of {tile} latents, must be a multiple of 4 from 4 to {MAX_TILE}")
         return cls(width, height, MODES[mode], tile, model)
 
 
@@ -213,6 +215,8 @@ def parse(data: bytes | memoryview) -> Container:
 def _split(header: Header, index: memoryview | None, data: memoryview) -> tuple[list[memoryview], list[int] | None]:
     """Cut DATA into tiles; everything must agree before anything the size of the picture is allocated."""
     across, down = header.grid
+    if len(data) < MIN_TILE_BYTES * across * down:
+        raise FormatError(f"DATA of {len(data)} bytes cannot hold {across} × {down} tiles")
     if across * down == 1:
         if index is not None:
             raise FormatError("INDX in a file of one tile")
@@ -228,6 +232,8 @@ def _split(header: Header, index: memoryview | None, data: memoryview) -> tuple[
             raise TruncatedError("INDX ends inside an entry")
         crcs.append(struct.unpack_from("<I", index, at)[0])
         at += 4
+        if size < MIN_TILE_BYTES:
+            raise FormatError(f"tile {len(tiles)} of {size} bytes is impossible")
         if start + size > len(data):
             raise FormatError("INDX lists more bytes than DATA has")
         tiles.append(data[start : start + size])
