@@ -214,7 +214,7 @@ class Codec:
         )
         todo = list(tiles_in(header, under))
         out = None  # not before a first tile has proved that the file means it
-        for done, (box, pixels) in enumerate(self._synthesised(parsed, todo, on_error), 1):
+        for done, (box, pixels) in enumerate(self._synthesised(parsed, under, on_error), 1):
             if out is None:
                 out = np.empty((region.height, region.width, len(header.mode)), np.uint8)
             wanted = box * LATENT & region
@@ -224,21 +224,25 @@ class Codec:
                 progress(done, len(todo))
         return out
 
-    def _synthesised(
-        self, parsed: Container, todo: list[int], on_error: OnError | None
-    ) -> Iterator[tuple[Box, np.ndarray]]:
-        """(latents, pixels (16h, 16w, C)) of each tile; only as many neighbours' latents are kept as are in reach."""
+    def _synthesised(self, parsed: Container, under: Box, on_error: OnError | None) -> Iterator[tuple[Box, np.ndarray]]:
+        """(latents, pixels (16h, 16w, C)) of each tile that shares latents with `under`, right where it does.
+
+        Tiles are always synthesised whole, so that a region equals the crop of the picture to the last bit; latents
+        that none of its pixels depend on stay zero. Only tiles still in reach are kept.
+        """
         header, bounds = parsed.header, latent_bounds(parsed.header)
-        around = [tile_box(header, index).grow(self.model.g_s.reach, bounds) for index in todo]
-        order = iter(dict.fromkeys(other for seen in around for other in tiles_in(header, seen)))
+        reach = self.model.g_s.reach
+        todo, wanted = list(tiles_in(header, under)), set(tiles_in(header, under.grow(reach, bounds)))
+        around = [tile_box(header, index).grow(reach, bounds) for index in todo]
+        order = iter(dict.fromkeys(t for seen in around for t in tiles_in(header, seen) if t in wanted))
         decoded: dict[int, Future[TileLatents]] = {}
         with _two_at_a_time() as pool:
             for index, seen in zip(todo, around):
-                needed = list(tiles_in(header, seen))
+                needed = [t for t in tiles_in(header, seen) if t in wanted]
                 missing = sum(other not in decoded for other in needed)
                 for other in islice(order, missing + 1):  # and the next one ahead
                     decoded[other] = pool.submit(self._decode_or_report, parsed, other, on_error)
-                y_hat = torch.empty(1, self.cfg.latents, seen.height, seen.width)
+                y_hat = torch.zeros(1, self.cfg.latents, seen.height, seen.width)
                 y_hat = y_hat.contiguous(memory_format=torch.channels_last)
                 for other in needed:
                     theirs = tile_box(header, other)

@@ -1,0 +1,214 @@
+"""What people really have: awkward pictures, tile seams, very large pictures. Each command prints and stores JSON.
+
+python -m bench.everyday corpus --out bench/results/corpus.json
+python -m bench.everyday seams --images DIR --out bench/results/seams.json
+python -m bench.everyday large --images DIR --megapixels 100 --out bench/results/large-100.json
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image
+
+from bench.metrics import psnr
+from codec import Codec, batch, coder
+
+SIZES = ((1, 1), (1, 257), (300, 2), (17, 33), (640, 480), (1100, 40))
+FORMATS = {
+    "1": ("PNG", "TIFF"),
+    "L": ("PNG", "JPEG", "WEBP"),
+    "LA": ("PNG", "TIFF"),
+    "P": ("PNG", "GIF"),
+    "RGB": ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF"),
+    "RGBA": ("PNG", "WEBP", "TIFF"),
+    "CMYK": ("JPEG", "TIFF"),
+    "YCbCr": ("TIFF", "JPEG"),
+    "LAB": ("TIFF",),
+    "I;16": ("PNG", "TIFF"),
+    "I": ("TIFF",),
+    "F": ("TIFF",),
+}
+
+
+def scene(width: int, height: int) -> Image.Image:
+    """Gradients, edges and noise, the same every time."""
+    y, x = np.mgrid[:height, :width]
+    base = np.stack([x * 255 // max(1, width - 1), y * 255 // max(1, height - 1), (x // 7 + y // 5) % 2 * 200], 2)
+    noise = np.random.default_rng(0).integers(-20, 20, base.shape)
+    return Image.fromarray(np.clip(base + noise, 0, 255).astype(np.uint8))
+
+
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    if mode == "LAB":
+        return Image.merge("LAB", image.split())
+    if mode == "LA":
+        return image.convert("L").convert("LA")
+    return image.convert(mode)
+
+
+def awkward(folder: Path) -> Iterator[Path]:
+    """Pictures in every mode, size and format that Pillow writes, with and without metadata; and broken ones."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for mode, formats in FORMATS.items():
+        for width, height in SIZES:
+            for format in formats:
+                path = folder / f"{mode.replace(';', '')}-{width}x{height}.{format.lower()}"
+                options = {"exif": exif, "icc_profile": b"icc" * 99} if format in ("PNG", "JPEG", "WEBP") else {}
+                try:
+                    in_mode(scene(width, height), mode).save(path, format, **options)
+                except (OSError, ValueError, KeyError):
+                    path.unlink(missing_ok=True)
+                    continue  # this format does not take this mode or size
+                yield path
+    frames = [scene(60, 40), scene(60, 40).transpose(Image.Transpose.ROTATE_180)]
+    for format in ("GIF", "WEBP", "PNG", "TIFF"):
+        path = folder / f"animated.{format.lower()}"
+        frames[0].save(path, format, save_all=True, append_images=frames[1:])
+        yield path
+    whole = folder / "RGB-640x480.jpeg"
+    for name, data in {
+        "cut.jpeg": whole.read_bytes()[:4000],
+        "head.jpeg": whole.read_bytes()[:30],
+        "empty.jpeg": b"",
+        "text.jpeg": b"this is no picture",
+        "flipped.png": (folder / "RGB-640x480.png").read_bytes().replace(b"IDAT", b"IDAX", 1),
+        "huge.ppm": b"P6 2000000000 2000000000 255\n",
+    }.items():
+        (folder / name).write_bytes(data)
+        yield folder / name
+    for package, sub in (("skimage", "data"), ("sklearn", "datasets/images")):
+        try:
+            root = Path(__import__(package).__file__).parent / sub
+        except ImportError:
+            continue
+        yield from (p for p in sorted(root.rglob("*")) if p.suffix.lower() in (".png", ".jpg", ".tif", ".tiff", ".gif"))
+
+
+@click.group()
+def main() -> None:
+    """Everyday pictures."""
+
+
+out_option = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
+
+
+@main.command()
+@out_option
+def corpus(out: Path) -> None:
+    """Round trip of awkward pictures: each comes back at its size, or gives one clear sentence."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "in").mkdir()
+        for path in awkward(folder / "in"):
+            packed, back = folder / f"{path.name}.lat", folder / f"{path.name}.png"
+            row = batch.attempt(batch.compress, batch.Job(str(path), str(packed)), batch.Options(overwrite=True))
+            if row.status == "done":
+                again = batch.attempt(
+                    batch.decompress, batch.Job(str(packed), str(back)), batch.Options(overwrite=True)
+                )
+                with Image.open(path) as a, Image.open(back) as b:
+                    assert again.status == "done" and a.size == b.size, (path, again)
+            error = row.error.replace(str(folder / "in") + os.sep, "") if row.error else None
+            rows.append({"file": path.name, "status": row.status, "notes": row.notes, "error": error})
+    counts = Counter(r["status"] for r in rows)
+    click.echo(f"{len(rows)} pictures: {dict(counts)}")
+    for row in rows:
+        if row["error"]:
+            click.echo(f"  {row['error']}")
+    out.write_text(json.dumps({"counts": counts, "rows": rows}, indent=1) + "\n")
+
+
+@main.command()
+@click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@out_option
+def seams(images: Path, out: Path) -> None:
+    """PSNR within 8 pixels of tile borders, tiled (256 pixels) against untiled, at the same places."""
+    codec, usual, result = Codec.load(), coder.TILE, {}
+    for quality in (10, 40, 80):
+        squared: dict[int, list[float]] = {16: [], usual: []}
+        sizes = dict.fromkeys(squared, 0)
+        for path in sorted(images.glob("*.png")):
+            with Image.open(path) as opened:
+                original = np.asarray(opened.convert("RGB"))
+            band = np.zeros(original.shape[:2], bool)
+            for k in range(256, max(band.shape), 256):
+                band[max(0, k - 8) : k + 8] = band[:, max(0, k - 8) : k + 8] = True
+            for tile in squared:
+                coder.TILE = tile
+                data = codec.encode(original, quality)
+                sizes[tile] += len(data)
+                decoded = np.asarray(codec.decode(data))
+                squared[tile].append(np.mean((decoded[band].astype(float) - original[band]) ** 2))
+        coder.TILE = usual
+        tiled, whole = (float(np.mean([10 * math.log10(255**2 / m) for m in squared[t]])) for t in (16, usual))
+        result[quality] = {"tiled_db": tiled, "untiled_db": whole, "seam_db": whole - tiled, "bytes": sizes}
+        click.echo(f"q {quality}: seam band {tiled:.3f} dB tiled, {whole:.3f} dB untiled: {whole - tiled:+.4f} dB")
+    out.write_text(json.dumps({"weights": codec.name, "by_quality": result}, indent=1) + "\n")
+
+
+def measured(*args: str) -> dict[str, float]:
+    """Seconds and peak resident MB of a process."""
+    start = time.perf_counter()
+    child = subprocess.Popen([sys.executable, "-m", "codec.cli", *args], stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    if status:
+        raise click.ClickException(f"lat {' '.join(args)} failed")
+    return {"seconds": round(time.perf_counter() - start, 2), "peak_mb": round(usage.ru_maxrss / 1024)}
+
+
+@main.command()
+@click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--megapixels", default=100, show_default=True)
+@out_option
+def large(images: Path, megapixels: int, out: Path) -> None:
+    """A mosaic of photographs: time and memory of whole processes, and of a 512 × 512 region."""
+    with tempfile.TemporaryDirectory() as name:
+        source, packed, back = (str(Path(name) / f"mosaic.{s}") for s in ("jpg", "lat", "png"))
+        width = round(math.sqrt(megapixels * 1.4) * 1000)
+        height = round(megapixels * 1e6 / width)
+        mosaic = Image.new("RGB", (width, height))
+        files = sorted(images.glob("*.png"))
+        parts = []
+        for path in files:
+            with Image.open(path) as opened:
+                parts.append(opened.convert("RGB").resize((768, 512)))
+        for i, (y, x) in enumerate((y, x) for y in range(0, height, 512) for x in range(0, width, 768)):
+            mosaic.paste(parts[i % len(parts)], (x, y))
+        mosaic.save(source, quality=92)
+        original = np.asarray(mosaic.crop((1000, 1000, 1512, 1512)))
+        del mosaic
+        limit = ("--max-pixels", str(width * height), "--overwrite")
+        result = {"width": width, "height": height, "compress": measured("compress", source, "-o", packed, *limit)}
+        result["bytes"] = os.path.getsize(packed)
+        result["decompress"] = measured("decompress", packed, "-o", back, *limit)
+        region = str(Path(name) / "region.png")
+        result["region"] = measured("decompress", packed, "--region", "1000,1000,512,512", "-o", region, *limit)
+        with Image.open(region) as opened:
+            result["region_psnr"] = round(psnr(original, np.asarray(opened)), 2)
+        codec, data = Codec.load(), Path(packed).read_bytes()
+        codec.decode_region(data, (0, 0, 64, 64))
+        start = time.perf_counter()
+        codec.decode_region(data, (width // 2, height // 2, width // 2 + 512, height // 2 + 512))
+        result["region_in_memory_s"] = round(time.perf_counter() - start, 3)
+    click.echo(json.dumps(result))
+    out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
