@@ -68,7 +68,7 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
     """
     from codec import image as images
 
-    files.refuse_existing(job.target, options.overwrite)
+    admit(job, options)
     data = files.read_bytes(job.source)
     name = shown(job.source)
     opened = images.open_image(io.BytesIO(data), name, options.max_pixels)
@@ -88,7 +88,7 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
 
     Raises: LatError.
     """
-    files.refuse_existing(job.target, options.overwrite)
+    admit(job, options)
     data = files.read_bytes(job.source)
     try:
         header = container.parse(data).header  # refuse what is no .lat before the second it takes to load torch
@@ -128,6 +128,13 @@ def verify(job: Job, options: Options, progress: Callable | None = None) -> Row:
     except LatError as error:
         raise type(error)(f"{shown(job.source)}: {error}") from None
     return Row(job.source, "", "done", len(data), 0, parsed.header.width, parsed.header.height)
+
+
+def admit(job: Job, options: Options) -> None:
+    """Raises: LatError where the output exists already (unless it may be replaced), or is the input."""
+    files.refuse_existing(job.target, options.overwrite)
+    if "-" not in (job.source, job.target) and os.path.exists(job.target) and os.path.samefile(job.source, job.target):
+        raise LatError(f"{job.target}: is the input itself; -o writes elsewhere")
 
 
 def shown(path: str) -> str:
@@ -231,10 +238,12 @@ def find(sources: Iterable[str], recursive: bool, suffixes: set[str]) -> list[tu
 
 
 def plan(found: list[tuple[Path, Path]], out_dir: str | None, suffix: str) -> list[Job]:
-    """Where each output goes: beside its source, or at the same place below `out_dir`.
+    """Where each output goes: beside its source, or at the same place below `out_dir`; nowhere without a suffix.
 
     Sources that differ in suffix alone keep it, so that a.jpg and a.png become a.jpg.lat and a.png.lat.
     """
+    if not suffix:
+        return [Job(str(source), "") for source, _ in found]
     places = [(Path(out_dir) / f.relative_to(base) if out_dir else f, f) for f, base in found]
     stems = Counter(place.with_suffix("") for place, _ in places)
     jobs = []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -79,22 +80,26 @@ batch_options = together(
 
 
 @contextmanager
-def progress_bar(quiet: bool, count: int | None = None, label: str = "tiles"):
-    """A callback (done, all) that draws a bar on a terminal, once there is more than one thing to wait for."""
+def progress_bar(label: str, quiet: bool):
+    """A callback (done, all, remark) that draws a bar with ETA on a terminal, where there is more than one to do."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
     bars = []
 
-    def update(done: int, count: int) -> None:
+    def update(done: int, count: int, remark: str = "") -> None:
         if not bars and count > 1:
-            bars.append(click.progressbar(length=count, label=label, file=sys.stderr, show_pos=True))
+            bars.append(
+                click.progressbar(length=count, label=label, file=sys.stderr, show_pos=True, item_show_func=lambda r: r)
+            )
         if bars:
-            bars[0].update(done - bars[0].pos)
+            bars[0].update(done - bars[0].pos, remark)
 
-    yield update
-    for bar in bars:
-        bar.render_finish()
+    try:
+        yield update
+    finally:
+        for bar in bars:
+            bar.render_finish()
 
 
 def report(row: Row, as_json: bool, quiet: bool) -> None:
@@ -119,74 +124,83 @@ def report(row: Row, as_json: bool, quiet: bool) -> None:
         click.echo(f"{row.source}{arrow}: {text}", err=bool(row.target))  # what was written is no output of the command
 
 
-def process(
-    work: batch.Work,
-    sources: tuple[str, ...],
-    options: Options,
-    *,
-    suffixes: Callable[[], set[str]],
-    suffix: str | None,
-    recursive: bool,
-    jobs: int,
-    as_json: bool,
-    quiet: bool,
-    output: str | None = None,
-    out_dir: str | None = None,
-    dry_run: bool = False,
-) -> None:
-    """One file by name, or a batch: several names, folders, patterns."""
-    single = len(sources) == 1 and not Path(sources[0]).is_dir() and not out_dir
-    if "-" in sources and len(sources) > 1:
-        raise click.UsageError("standard input can only be the only input")
-    if output is not None and not (single and len(sources) == 1):
-        raise click.UsageError("-o names one output; use --out-dir for several inputs")
-    if single and (sources[0] == "-" or Path(sources[0]).exists()):
-        target = output or ("-" if sources[0] == "-" else str(Path(sources[0]).with_suffix(suffix)) if suffix else "")
-        if suffix is None:
-            target = ""
-        if target == "-" and sys.stdout.isatty():
-            raise click.UsageError("not writing binary data to a terminal: give -o FILE or redirect standard output")
-        if dry_run:
-            click.echo(f"{sources[0]} → {target}")
-            return
-        start = time.perf_counter()
-        with progress_bar(quiet or as_json) as progress:
-            row = work(Job(sources[0], target), options, progress)
-        row.seconds = round(time.perf_counter() - start, 4)
-        report(row, as_json and target != "-", quiet)
-        if row.status == "damaged":
-            sys.exit(FAILED)
-        return
-    found = batch.find(sources, recursive, suffixes())
-    planned = batch.plan(found, out_dir, suffix) if suffix else [Job(str(f), "") for f, _ in found]
-    if dry_run:
+@dataclass(frozen=True)
+class Run:
+    """What to do with which files, and what to say meanwhile."""
+
+    work: batch.Work
+    suffix: str  # of outputs; empty where nothing is written
+    sources: tuple[str, ...]
+    recursive: bool
+    jobs: int
+    as_json: bool
+    quiet: bool
+    output: str | None = None
+    out_dir: str | None = None
+    dry_run: bool = False
+
+
+def process(run: Run, options: Options, suffixes: Callable[[], set[str]]) -> None:
+    """One file by name, or a batch: several names, folders (taking files with `suffixes`), patterns."""
+    source = run.sources[0]
+    one = len(run.sources) == 1 and not run.out_dir and (source == "-" or Path(source).is_file())
+    if "-" in run.sources and not one:
+        raise click.UsageError("standard input can only be the only input, and needs no --out-dir")
+    if run.output is not None and (len(run.sources) > 1 or run.out_dir or Path(source).is_dir()):
+        raise click.UsageError("-o names one output of one input; use --out-dir for several")
+    if one:
+        target = run.output or ("-" if source == "-" else str(Path(source).with_suffix(run.suffix)))
+        planned = [Job(source, target if run.suffix else "")]
+    else:
+        found = batch.find(run.sources, run.recursive, suffixes())
+        planned = batch.plan(found, run.out_dir, run.suffix)
+    if run.dry_run:
         for job in planned:
             click.echo(f"{job.source} → {job.target}")
         sys.exit(0 if planned else NOTHING_TO_DO)
-    if jobs > 1 and options.threads is None:
-        options = replace(options, threads=1)
-    rows, start, interrupted = [], time.perf_counter(), False
-    with progress_bar(quiet or as_json, label="files") as progress:
+    if code := one_file(run, planned[0], options) if one else many_files(run, planned, options):
+        sys.exit(code)
+
+
+def one_file(run: Run, job: Job, options: Options) -> int:
+    """Exit code. Raises: LatError."""
+    if job.target == "-" and sys.stdout.isatty():
+        raise click.UsageError("not writing binary data to a terminal: give -o FILE or redirect standard output")
+    start = time.perf_counter()
+    with progress_bar("tiles", run.quiet or run.as_json) as progress:
+        row = run.work(job, options, progress)
+    row.seconds = round(time.perf_counter() - start, 4)
+    report(row, run.as_json and job.target != "-", run.quiet)
+    return FAILED if row.status == "damaged" else 0
+
+
+def many_files(run: Run, planned: list[Job], options: Options) -> int:
+    """Exit code."""
+    if run.jobs > 1 and options.threads is None:
+        options = replace(options, threads=max(1, (os.cpu_count() or 1) // run.jobs))
+    rows, pixels, start, interrupted = [], 0, time.perf_counter(), False
+    with progress_bar("files", run.quiet or run.as_json) as progress:
         try:
-            for row in batch.run(work, planned, options, jobs):
+            for row in batch.run(run.work, planned, options, run.jobs):
                 rows.append(row)
-                report(row, as_json, quiet or progress is not None)
+                pixels += row.width * row.height
+                report(row, run.as_json, run.quiet or progress is not None)
                 if progress:
-                    progress(len(rows), len(planned))
+                    rate = pixels / 1e6 / (time.perf_counter() - start)
+                    progress(len(rows), len(planned), f"{rate:.1f} MP/s")
         except KeyboardInterrupt:
             interrupted = True
-    summarise(rows, len(planned), time.perf_counter() - start, quiet or as_json)
+    if not (run.quiet or run.as_json):
+        summarise(rows, len(planned), time.perf_counter() - start)
     if interrupted:
         click.echo("lat: interrupted; run the same command again to go on", err=True)
     if interrupted or any(r.status in ("failed", "damaged") for r in rows):
-        sys.exit(FAILED)
-    if not any(r.status == "done" for r in rows):
-        sys.exit(NOTHING_TO_DO)
+        return FAILED
+    return 0 if any(r.status == "done" for r in rows) else NOTHING_TO_DO
 
 
-def summarise(rows: list[Row], planned: int, seconds: float, quiet: bool) -> None:
-    if quiet:
-        return
+def summarise(rows: list[Row], planned: int, seconds: float) -> None:
+    """Closing lines: how many files, MB to MB, MP/s, and the failures by name."""
     by = {s: [r for r in rows if r.status == s] for s in ("done", "skipped", "damaged", "failed")}
     written = by["done"] + by["damaged"]
     megapixels = sum(r.width * r.height for r in written) / 1e6
@@ -263,7 +277,7 @@ def compress(sources, quality, model, overwrite, max_pixels, threads, strip, str
         strip=strip,
         strict=strict,
     )
-    process(batch.compress, sources, options, suffixes=picture_suffixes, suffix=".lat", **run)
+    process(Run(batch.compress, ".lat", sources, **run), options, picture_suffixes)
 
 
 @command(
@@ -278,13 +292,13 @@ def decompress(sources, overwrite, max_pixels, threads, region, ignore_errors, *
     options = Options(
         overwrite=overwrite, max_pixels=max_pixels, threads=threads, region=region, ignore_errors=ignore_errors
     )
-    process(batch.decompress, sources, options, suffixes=lambda: {".lat"}, suffix=".png", **run)
+    process(Run(batch.decompress, ".png", sources, **run), options, lambda: {".lat"})
 
 
 @command(sources_argument, batch_options)
 def verify(sources, **run) -> None:
     """Check that .lat files are whole: structure, sizes and every checksum."""
-    process(batch.verify, sources, Options(), suffixes=lambda: {".lat"}, suffix=None, **run)
+    process(Run(batch.verify, "", sources, **run), Options(), lambda: {".lat"})
 
 
 @command(

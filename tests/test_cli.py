@@ -60,6 +60,13 @@ def test_an_existing_output_is_refused_unless_told(small):
     assert target.read_bytes()[1:4] == b"LAT"
 
 
+def test_the_input_is_never_touched(small):
+    before = small.read_bytes()
+    refused = lat("compress", small, "-o", small, "--overwrite")
+    assert refused.returncode == 1 and b"input itself" in refused.stderr
+    assert small.read_bytes() == before
+
+
 def test_nothing_is_left_behind_on_failure(small):
     before = sorted(small.parent.iterdir())
     assert lat("compress", small, "-o", small.parent / "no" / "such.lat").returncode == 1
