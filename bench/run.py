@@ -89,7 +89,11 @@ def main(images: Path, codecs: str, model: str, anchors: Path | None, out: Path,
     for name in codecs.split(","):
         if name not in CODECS:
             raise click.UsageError(f"unknown codec {name}; known: {', '.join(CODECS)}")
-        codec, rows = CODECS[name](model), []
+        try:
+            codec, rows = CODECS[name](model), []
+        except ImportError as error:
+            click.echo(f"{name}: left out, {error}", err=True)
+            continue
         measure(codec, next(iter(pictures.values())), codec.settings[0])
         for file, image in pictures.items():
             rows += [{"image": file} | measure(codec, image, s) for s in codec.settings]
