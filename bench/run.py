@@ -3,13 +3,15 @@
     python -m bench.run --images DIR --codecs lat,jpeg --anchors DIR_OF_JSON --out results.json
 
 Every row is one picture at one setting: bits per pixel of the whole file, PSNR (RGB) and MS-SSIM of the 8-bit
-pixels, seconds to encode and decode in memory, after one warm-up. Averages and BD-rates derive from the rows.
+pixels, seconds to encode and decode in memory (median of --repeats, after a warm-up). Averages and BD-rates
+derive from the rows. Rows are stored as they are finished; the same command goes on after a stop.
 """
 
 from __future__ import annotations
 
 import json
 import platform
+import statistics
 import time
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from PIL import Image
 
 from bench.codecs import CODECS
 from bench.metrics import bd_rate, ms_ssim, psnr
+from codec.files import write_bytes
 
 
 def processor() -> str:
@@ -28,27 +31,34 @@ def processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def measure(codec, image: Image.Image, setting: int) -> dict:
+def timed(action, repeats: int):
+    """Result of a call and the median of its seconds."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = action()
+        times.append(time.perf_counter() - start)
+    return result, round(statistics.median(times), 4)
+
+
+def measure(codec, image: Image.Image, setting: int, repeats: int) -> dict:
     """One row."""
+    data, encode_s = timed(lambda: codec.encode(image, setting), repeats)
+    decoded, decode_s = timed(lambda: np.asarray(codec.decode(data)), repeats)
     original = np.asarray(image)
-    start = time.perf_counter()
-    data = codec.encode(image, setting)
-    encoded = time.perf_counter()
-    decoded = np.asarray(codec.decode(data))
-    done = time.perf_counter()
     return {
         "setting": setting,
         "bytes": len(data),
         "bpp": 8 * len(data) / (image.width * image.height),
         "psnr": psnr(original, decoded),
         "ms_ssim": ms_ssim(original, decoded),
-        "encode_s": round(encoded - start, 4),
-        "decode_s": round(done - encoded, 4),
+        "encode_s": encode_s,
+        "decode_s": decode_s,
     }
 
 
 def means(rows: list[dict]) -> dict[str, list]:
-    """Dataset means per setting, in order of rate."""
+    """Dataset means per setting, in the order of the settings."""
     out: dict[str, list] = {"setting": [], "bpp": [], "psnr": [], "ms_ssim": []}
     for setting in dict.fromkeys(r["setting"] for r in rows):
         here = [r for r in rows if r["setting"] == setting]
@@ -68,6 +78,21 @@ def anchor_curves(folder: Path) -> dict[str, tuple[list, list]]:
     return curves
 
 
+def bd_rates(codecs: dict[str, dict], anchors: Path | None) -> dict[str, dict]:
+    """Each measured codec against all others and the published curves, on dataset means, in % with the dB range."""
+    curves = {name: (c["mean"]["bpp"], c["mean"]["psnr"]) for name, c in codecs.items()}
+    if anchors:
+        curves |= {f"published {name}": curve for name, curve in anchor_curves(anchors).items()}
+    tables = {}
+    for name in codecs:
+        tables[name] = {}
+        for other, curve in curves.items():
+            if other != name:
+                percent, low, high = bd_rate(*curve, *curves[name])
+                tables[name][other] = {"percent": round(percent, 2), "from_db": round(low, 2), "to_db": round(high, 2)}
+    return tables
+
+
 @click.command()
 @click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--codecs", default="lat,jpeg", show_default=True, help=f"Comma-separated, of {', '.join(CODECS)}.")
@@ -79,48 +104,59 @@ def anchor_curves(folder: Path) -> dict[str, tuple[list, list]]:
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 @click.option("--threads", type=int, default=torch.get_num_threads(), show_default=True)
-def main(images: Path, codecs: str, model: str, anchors: Path | None, out: Path, threads: int) -> None:
+@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Timings are medians of so many.")
+def main(images: Path, codecs: str, model: str, anchors: Path | None, out: Path, threads: int, repeats: int) -> None:
+    """Measure codecs on pictures."""
     torch.set_num_threads(threads)
+    names = codecs.split(",")
+    if unknown := set(names) - set(CODECS):
+        raise click.UsageError(f"unknown codec {', '.join(unknown)}; known: {', '.join(CODECS)}")
     files = [p for p in sorted(images.iterdir()) if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".tif")]
     if not files:
         raise click.ClickException(f"{images}: no pictures")
-    pictures = {p.name: Image.open(p).convert("RGB") for p in files}
-    result = {"processor": processor(), "threads": threads, "platform": platform.platform(), "codecs": {}}
-    for name in codecs.split(","):
-        if name not in CODECS:
-            raise click.UsageError(f"unknown codec {name}; known: {', '.join(CODECS)}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    machine = {"processor": processor(), "threads": threads, "platform": platform.platform(), "repeats": repeats}
+    result = machine | {"codecs": {}, "bd_rate_psnr": {}}
+    if out.exists():
+        before = json.loads(out.read_text())
+        if {k: before.get(k) for k in machine} == machine:
+            result = before
+
+    def store() -> None:
+        write_bytes(str(out), json.dumps(result, indent=1).encode() + b"\n", overwrite=True)
+
+    for name in names:
         try:
-            codec, rows = CODECS[name](model), []
+            codec = CODECS[name](model)
         except ImportError as error:
             click.echo(f"{name}: left out, {error}", err=True)
             continue
-        measure(codec, next(iter(pictures.values())), codec.settings[0])
-        for file, image in pictures.items():
-            rows += [{"image": file} | measure(codec, image, s) for s in codec.settings]
-            click.echo(f"\r{name}: {len(rows)}/{len(pictures) * len(codec.settings)}", nl=False, err=True)
-        click.echo(err=True)
-        pixels = sum(i.width * i.height for i in pictures.values()) * len(codec.settings) / 1e6
-        result["codecs"][name] = {
-            "version": codec.version,
-            "encode_mp_per_s": round(pixels / sum(r["encode_s"] for r in rows), 2),
-            "decode_mp_per_s": round(pixels / sum(r["decode_s"] for r in rows), 2),
-            "mean": means(rows),
-            "rows": rows,
-        }
-    curves = {n: (c["mean"]["bpp"], c["mean"]["psnr"]) for n, c in result["codecs"].items()}
-    if anchors:
-        curves |= {f"published {n}": c for n, c in anchor_curves(anchors).items()}
-    result["bd_rate_psnr"] = {}
-    for name in result["codecs"]:
-        table = {}
-        for other, curve in curves.items():
-            if other != name:
-                percent, low, high = bd_rate(*curve, *curves[name])
-                table[other] = {"percent": round(percent, 2), "from_db": round(low, 2), "to_db": round(high, 2)}
-                click.echo(f"{name} against {other}: {percent:+.2f} %  ({low:.2f} … {high:.2f} dB)")
-        result["bd_rate_psnr"][name] = table
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+        entry = result["codecs"].get(name)
+        if entry is None or entry["version"] != codec.version:
+            entry = result["codecs"][name] = {"version": codec.version, "rows": []}
+        have = {(r["image"], r["setting"]) for r in entry["rows"]}
+        todo = [(p, s) for p in files for s in codec.settings if (p.name, s) not in have]
+        with click.progressbar(todo, label=f"{name:10}", show_pos=True, file=click.get_text_stream("stderr")) as bar:
+            warm = None
+            for path, setting in bar:
+                with Image.open(path) as opened:
+                    image = opened.convert("RGB")
+                if warm != path:
+                    codec.decode(codec.encode(image, setting))
+                    warm = path
+                entry["rows"].append({"image": path.name} | measure(codec, image, setting, repeats))
+                if setting == codec.settings[-1]:
+                    store()
+        rows = entry["rows"]
+        pixels = sum(8 * r["bytes"] / r["bpp"] for r in rows) / 1e6
+        entry["encode_mp_per_s"] = round(pixels / sum(r["encode_s"] for r in rows), 2)
+        entry["decode_mp_per_s"] = round(pixels / sum(r["decode_s"] for r in rows), 2)
+        entry["mean"] = means(rows)
+    result["bd_rate_psnr"] = bd_rates(result["codecs"], anchors)
+    store()
+    for name, table in result["bd_rate_psnr"].items():
+        for other, rate in table.items():
+            click.echo(f"{name} against {other}: {rate['percent']:+.2f} %  ({rate['from_db']} … {rate['to_db']} dB)")
 
 
 if __name__ == "__main__":

@@ -97,8 +97,7 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
             raise LimitError(
                 f"{size} is more than {options.max_pixels} pixels; raise --max-pixels if you trust the file"
             )
-        name = weights.name_of(header.model)
-        codec = load_codec(name, options.threads) if name else for_file(data)
+        codec = load_codec(weights.name_for(header.model), options.threads)
         damaged: list[str] = []
         if options.region:
             image = codec.decode_region(data, options.region)
@@ -163,12 +162,6 @@ def load_codec(name: str, threads: int | None):
     if threads:
         torch.set_num_threads(threads)
     return Codec.load(name)
-
-
-def for_file(data: bytes):
-    from codec.coder import Codec
-
-    return Codec.for_file(data)
 
 
 def attempt(work: Work, job: Job, options: Options, progress: Callable | None = None) -> Row:

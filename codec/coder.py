@@ -86,14 +86,7 @@ class Codec:
 
         Raises: FormatError, MissingModelError.
         """
-        fingerprint = container.parse(data).header.model
-        name = weights.name_of(fingerprint)
-        if name is None:
-            raise MissingModelError(
-                f"written with weights {fingerprint.hex()}, which are not installed; "
-                f"installed: {', '.join(weights.cards()) or 'none'}; a newer release may have them"
-            )
-        return cls.load(name)
+        return cls.load(weights.name_for(container.parse(data).header.model))
 
     def row(self, quality: float) -> int:
         """Rate row of a quality of 0 … 100."""

@@ -24,11 +24,24 @@ def cards() -> dict[str, dict]:
 
 
 def name_of(fingerprint: bytes) -> str | None:
-    """Name of the installed weights with this fingerprint."""
+    """Name of the installed weights with this fingerprint, if there are such."""
     for name, card in cards().items():
         if card["sha256"].startswith(fingerprint.hex()):
             return name
     return None
+
+
+def name_for(fingerprint: bytes) -> str:
+    """Name of the installed weights that a file was written with.
+
+    Raises: MissingModelError.
+    """
+    if name := name_of(fingerprint):
+        return name
+    raise MissingModelError(
+        f"written with weights {fingerprint.hex()}, which are not installed; "
+        f"installed: {', '.join(cards()) or 'none'}; a newer release may have them"
+    )
 
 
 def locate(name: str) -> Path:

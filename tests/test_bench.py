@@ -57,3 +57,35 @@ def test_a_run_keeps_every_row(tmp_path, crop):
     rows = result["codecs"]["lat"]["rows"]
     assert len(rows) == 15 and all(r["bpp"] == 8 * r["bytes"] / (128 * 96) for r in rows)
     assert "jpeg" in result["bd_rate_psnr"]["lat"]
+
+
+def test_a_stopped_run_goes_on(tmp_path, crop):
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.fromarray(crop).save(images / "a.png")
+    out = tmp_path / "result.json"
+    args = ["-m", "bench.run", "--images", str(images), "--codecs", "jpeg", "--out", str(out)]
+    assert run(*args).returncode == 0
+    first = json.loads(out.read_text())
+    first["codecs"]["jpeg"]["rows"] = first["codecs"]["jpeg"]["rows"][:5]
+    first["codecs"]["jpeg"]["rows"][0]["psnr"] = 1234.5
+    out.write_text(json.dumps(first))
+    assert run(*args).returncode == 0
+    rows = json.loads(out.read_text())["codecs"]["jpeg"]["rows"]
+    assert len(rows) == 12 and rows[0]["psnr"] == 1234.5
+
+
+def test_a_missing_rival_is_named_not_fatal(tmp_path, crop):
+    from bench.codecs import CODECS
+
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.fromarray(crop).save(images / "a.png")
+    code = (
+        "import sys; sys.modules['pillow_jxl'] = None\n"
+        "from bench.run import main; main(sys.argv[1:], standalone_mode=False)"
+    )
+    args = ["--images", str(images), "--codecs", "jxl,jpeg", "--out", str(tmp_path / "r.json")]
+    done = run("-c", code, *args, text=True)
+    assert done.returncode == 0 and "jxl: left out" in done.stderr, done.stderr
+    assert all(len(c.settings) >= 8 for c in CODECS.values())

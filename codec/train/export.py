@@ -197,8 +197,11 @@ def weights_bytes(model: Model, crops: Tensor, name: str) -> bytes:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="CSV with columns `source` and `licence`, a line per photograph, for the card.",
 )
+@click.option("--note", help="A sentence for the card on how the checkpoint came about.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("weights"), show_default=True)
-def main(checkpoint: Path, sources: tuple[Path, ...], name: str, index: Path | None, out: Path) -> None:
+def main(
+    checkpoint: Path, sources: tuple[Path, ...], name: str, index: Path | None, note: str | None, out: Path
+) -> None:
     """Turn a training checkpoint into weights that `lat` can load."""
     torch.manual_seed(0)
     target = out / f"{name}.safetensors"
@@ -211,6 +214,8 @@ def main(checkpoint: Path, sources: tuple[Path, ...], name: str, index: Path | N
     target.write_bytes(data)
     described = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "kmac_per_pixel": model.cfg.macs()}
     described |= {"training": {k: v for k, v in meta.items() if k != "config"}, "config": meta["config"]}
+    if note:
+        described["training"]["note"] = note
     described |= {"data": data_sources(index) if index else "not recorded", "licence": "BSD-3-Clause"}
     target.with_suffix(".json").write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
     click.echo(f"{target}: {len(data) / 1e6:.1f} MB")
