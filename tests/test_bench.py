@@ -89,3 +89,20 @@ def test_a_missing_rival_is_named_not_fatal(tmp_path, crop):
     done = run("-c", code, *args, text=True)
     assert done.returncode == 0 and "jxl: left out" in done.stderr, done.stderr
     assert all(len(c.settings) >= 8 for c in CODECS.values())
+
+
+def test_the_page_says_what_the_run_measured(tmp_path, crop):
+    from bench.report import bd_table
+
+    images = tmp_path / "images"
+    images.mkdir()
+    Image.fromarray(np.tile(crop, (2, 2, 1))).save(images / "a.png")
+    out, page = tmp_path / "r.json", tmp_path / "r.html"
+    args = ["--images", str(images)]
+    assert run("-m", "bench.run", *args, "--codecs", "lat,jpeg,jpeg420", "--out", str(out)).returncode == 0
+    done = run("-m", "bench.report", *args, "--result", str(out), "--out", str(page), text=True)
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    for row in bd_table(json.loads(out.read_text())):
+        assert f"{row['psnr']['percent']:+.1f} %" in text
+    assert "https://cdn" not in text and "@@" not in text.split("<script>")[0]
