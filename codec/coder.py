@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
@@ -76,9 +77,13 @@ class Codec:
     def load(cls, name: str = weights.DEFAULT) -> Codec:
         """Installed weights by name, or a path to a .safetensors file.
 
-        Raises: MissingModelError.
+        Raises: MissingModelError, FormatError.
         """
-        return cls(*weights.read(weights.locate(name)))
+        path = weights.locate(name)
+        try:
+            return cls(*weights.read(path))
+        except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+            raise FormatError(f"{path}: no weights of this codec: {error}") from None
 
     @classmethod
     def for_file(cls, data: bytes) -> Codec:

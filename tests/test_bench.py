@@ -105,4 +105,5 @@ def test_the_page_says_what_the_run_measured(tmp_path, crop):
     text = page.read_text()
     for row in bd_table(json.loads(out.read_text())):
         assert f"{row['psnr']['percent']:+.1f} %" in text
-    assert "https://cdn" not in text and "@@" not in text.split("<script>")[0]
+    assert "<script src" not in text and "<link" not in text  # nothing is fetched from elsewhere
+    assert "@@" not in text.split("<script>")[0]

@@ -3,6 +3,7 @@
 import io
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -138,6 +139,16 @@ def test_a_file_of_unknown_weights_says_so(small_lat):
     small_lat.write_bytes(build(Container(header, parsed.tiles)))
     result = lat("decompress", small_lat, "-o", "-")
     assert result.returncode == 1 and b"not installed" in result.stderr
+
+
+def test_a_damaged_weights_file_is_named(tmp_path):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "mine.safetensors"
+    for write in (lambda: path.write_bytes(b"nothing"), lambda: save_file({"a": np.zeros(3)}, path)):
+        write()
+        result = lat("compress", PHOTO, "-o", tmp_path / "x.lat", "-m", path)
+        assert result.returncode == 1 and b"no weights of this codec" in result.stderr, result.stderr
 
 
 def test_import_is_cheap_and_lazy():
