@@ -22,8 +22,9 @@ import click
 import numpy as np
 from PIL import Image
 
-from bench.metrics import psnr
 from codec import Codec, batch, coder
+
+from .metrics import psnr
 
 SIZES = ((1, 1), (1, 257), (300, 2), (17, 33), (640, 480), (1100, 40))
 FORMATS = {

@@ -13,9 +13,9 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from bench.codecs import Jpeg420, Lat
-from bench.metrics import psnr
-from bench.run import anchor_curves
+from .codecs import Jpeg420, Lat
+from .metrics import psnr
+from .run import anchor_curves
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402

@@ -19,8 +19,8 @@ import plotly.graph_objects as go
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from bench.codecs import CODECS
-from bench.metrics import bd_rate, psnr
+from .codecs import CODECS
+from .metrics import bd_rate, psnr
 
 NAMES = {
     "lat": "lat",
@@ -170,6 +170,13 @@ def page(result: dict, pictures: list[dict]) -> str:
     return template
 
 
+def write(result: dict, files: list[Path], model: str, out: Path, count: int = 3, setting: int = 15) -> None:
+    """The page, with `count` of the pictures side by side at the bytes of lat's `setting`."""
+    chosen = files[:: max(1, len(files) // count)][:count]
+    out.write_text(page(result, comparisons(model, chosen, setting)), encoding="utf-8")
+    click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
 @click.command()
 @click.option("--result", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
@@ -180,9 +187,7 @@ def page(result: dict, pictures: list[dict]) -> str:
 def main(result: Path, images: Path, pictures: int, setting: int, model: str, out: Path) -> None:
     """Write the page."""
     files = sorted(p for p in images.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
-    chosen = files[:: max(1, len(files) // pictures)][:pictures]
-    out.write_text(page(json.loads(result.read_text()), comparisons(model, chosen, setting)), encoding="utf-8")
-    click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    write(json.loads(result.read_text()), files, model, out, pictures, setting)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Rate-distortion of codecs on a folder of pictures, with real file bytes.
 
-    python -m bench.run --images DIR --codecs lat,jpeg --anchors DIR_OF_JSON --out results.json
+    lat bench --quick --html report.html
+    lat bench --images DIR --codecs lat,jpeg,avif-s6 --anchors DIR_OF_JSON --out results.json
 
 Every row is one picture at one setting: bits per pixel of the whole file, PSNR (RGB) and MS-SSIM of the 8-bit
 pixels, seconds to encode and decode in memory (median of --repeats, after a warm-up). Averages and BD-rates
@@ -9,6 +10,7 @@ derive from the rows. Rows are stored as they are finished; the same command goe
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import platform
 import statistics
@@ -20,9 +22,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.codecs import CODECS
-from bench.metrics import bd_rate, ms_ssim, psnr
 from codec.files import write_bytes
+
+from .codecs import CODECS
+from .metrics import bd_rate, ms_ssim, psnr
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+QUICK = ("lat", "jpeg", "jpeg420", "webp", "avif-s6", "jxl")
 
 
 def processor() -> str:
@@ -93,27 +99,73 @@ def bd_rates(codecs: dict[str, dict], anchors: Path | None) -> dict[str, dict]:
     return tables
 
 
+def shipped_photographs() -> list[Path]:
+    """Real photographs that scikit-image and scikit-learn carry, where they are installed."""
+    names = {
+        "skimage/data": ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg"),
+        "sklearn/datasets/images": ("china.jpg", "flower.jpg"),
+    }
+    found = []
+    for place, files in names.items():
+        package, _, inside = place.partition("/")
+        spec = importlib.util.find_spec(package)
+        if spec:
+            folder = Path(spec.submodule_search_locations[0]) / inside
+            found += [folder / name for name in files if (folder / name).exists()]
+    return found
+
+
+def pictures(images: Path | None) -> list[Path]:
+    """Files to measure.
+
+    Raises: click.ClickException.
+    """
+    if images is None:
+        if files := shipped_photographs():
+            return files
+        raise click.ClickException("no --images given, and neither scikit-image nor scikit-learn is installed")
+    if files := [p for p in sorted(images.iterdir()) if p.suffix.lower() in SUFFIXES]:
+        return files
+    raise click.ClickException(f"{images}: no pictures")
+
+
 @click.command()
-@click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--codecs", default="lat,jpeg", show_default=True, help=f"Comma-separated, of {', '.join(CODECS)}.")
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of pictures. Default: photographs that scikit-image and scikit-learn carry.",
+)
+@click.option("--codecs", help=f"Comma-separated, of {', '.join(CODECS)}. Default: all; with --quick the fast ones.")
 @click.option("--model", default="fast-1", show_default=True, help="Weights for lat: name or path.")
 @click.option(
     "--anchors",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of JSON curves to compare with as well.",
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("lat-bench.json"), show_default=True
+)
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report page too.")
+@click.option("--quick", is_flag=True, help="Every second setting, fast rivals: a few minutes.")
 @click.option("--threads", type=int, default=torch.get_num_threads(), show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Timings are medians of so many.")
-def main(images: Path, codecs: str, model: str, anchors: Path | None, out: Path, threads: int, repeats: int) -> None:
-    """Measure codecs on pictures."""
+def main(
+    images: Path | None,
+    codecs: str | None,
+    model: str,
+    anchors: Path | None,
+    out: Path,
+    html: Path | None,
+    quick: bool,
+    threads: int,
+    repeats: int,
+) -> None:
+    """Measure this codec and its rivals on pictures: real file bytes, quality, seconds."""
     torch.set_num_threads(threads)
-    names = codecs.split(",")
+    names = codecs.split(",") if codecs else list(QUICK if quick else CODECS)
     if unknown := set(names) - set(CODECS):
         raise click.UsageError(f"unknown codec {', '.join(unknown)}; known: {', '.join(CODECS)}")
-    files = [p for p in sorted(images.iterdir()) if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".tif")]
-    if not files:
-        raise click.ClickException(f"{images}: no pictures")
+    files = pictures(images)
     out.parent.mkdir(parents=True, exist_ok=True)
     machine = {"processor": processor(), "threads": threads, "platform": platform.platform(), "repeats": repeats}
     result = machine | {"codecs": {}, "bd_rate_psnr": {}}
@@ -135,7 +187,8 @@ def main(images: Path, codecs: str, model: str, anchors: Path | None, out: Path,
         if entry is None or entry["version"] != codec.version:
             entry = result["codecs"][name] = {"version": codec.version, "rows": []}
         have = {(r["image"], r["setting"]) for r in entry["rows"]}
-        todo = [(p, s) for p in files for s in codec.settings if (p.name, s) not in have]
+        settings = codec.settings[::2] if quick else codec.settings
+        todo = [(p, s) for p in files for s in settings if (p.name, s) not in have]
         with click.progressbar(todo, label=f"{name:10}", show_pos=True, file=click.get_text_stream("stderr")) as bar:
             warm = None
             for path, setting in bar:
@@ -145,7 +198,7 @@ def main(images: Path, codecs: str, model: str, anchors: Path | None, out: Path,
                     codec.decode(codec.encode(image, setting))
                     warm = path
                 entry["rows"].append({"image": path.name} | measure(codec, image, setting, repeats))
-                if setting == codec.settings[-1]:
+                if setting == settings[-1]:
                     store()
         rows = entry["rows"]
         pixels = sum(8 * r["bytes"] / r["bpp"] for r in rows) / 1e6
@@ -156,7 +209,14 @@ def main(images: Path, codecs: str, model: str, anchors: Path | None, out: Path,
     store()
     for name, table in result["bd_rate_psnr"].items():
         for other, rate in table.items():
-            click.echo(f"{name} against {other}: {rate['percent']:+.2f} %  ({rate['from_db']} … {rate['to_db']} dB)")
+            if name == "lat" or "lat" not in result["codecs"]:
+                span = f"{rate['from_db']} … {rate['to_db']} dB"
+                click.echo(f"{name} against {other}: {rate['percent']:+.2f} %  ({span})")
+    click.echo(f"rows and means: {out}")
+    if html:
+        from .report import write
+
+        write(result, files, model, html)
 
 
 if __name__ == "__main__":

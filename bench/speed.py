@@ -24,8 +24,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from bench.run import processor
 from codec import Codec
+
+from .run import processor
 
 
 def seconds(action: Callable[[], object], repeats: int = 3) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -336,6 +338,19 @@ def info(source: str, as_json: bool) -> None:
     fields["metadata"] = ", ".join(f"{k} {n} bytes" for k, n in fields["metadata"].items()) or "none"
     for key, value in fields.items():
         click.echo(f"{key.replace('_', ' '):12} {value}")
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def bench(args: tuple[str, ...]) -> None:
+    """Measure lat against other codecs; see `lat bench --help`."""
+    installed = importlib.util.find_spec("codec.bench") is not None  # a checkout has it beside the package instead
+    try:
+        run = importlib.import_module("codec.bench.run" if installed else "bench.run")
+    except ImportError as error:
+        click.echo(f"lat: the benchmark needs more packages ({error.name}): pip install 'lat-codec[bench]'", err=True)
+        sys.exit(FAILED)
+    run.main(args, prog_name="lat bench")
 
 
 if __name__ == "__main__":
