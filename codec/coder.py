@@ -124,6 +124,7 @@ class Codec:
         return container.build(Container(header, tiles, image.metadata))
 
     @torch.inference_mode()
+    @torch.autocast("cpu", enabled=False)
     def analyse(self, pixels: np.ndarray, box: Box, row: int) -> Tensor:
         """y (1, M, h, w) of the latents in `box`, from the pixels under and around them."""
         height, width = pixels.shape[:2]
@@ -138,6 +139,7 @@ class Codec:
         return y[(..., *box.shift(seen.left, seen.top).slices)]
 
     @torch.inference_mode()
+    @torch.autocast("cpu", enabled=False)
     def encode_tile(self, pixels: np.ndarray, box: Box, row: int) -> bytes:
         """One tile of a picture (H, W, C): rate row, CRC of its latents, alpha where there is one, stream."""
         y = self.analyse(pixels, box, row)
@@ -257,6 +259,7 @@ class Codec:
                 decoded = {k: v for k, v in decoded.items() if k >= index - header.grid[0] - 1}
 
     @torch.inference_mode()
+    @torch.autocast("cpu", enabled=False)
     def synthesise(self, y_hat: Tensor, row: int) -> np.ndarray:
         """ŷ (1, M, h, w) -> uint8 (16h, 16w, 3)."""
         x = self.model.synthesise(y_hat, torch.tensor([row]))

@@ -68,7 +68,8 @@ def _sums_are_exact(dtype: torch.dtype) -> bool:
     x = a.to(dtype).contiguous(memory_format=LAYOUT)
     depthwise = torch.ones(128, 1, 3, 3, dtype=dtype)
     nine = F.conv2d(x, depthwise, padding=1, groups=128)
-    return torch.equal(F.conv2d(x, w.to(dtype)).long(), exact) and nine[0, 0, 1, 1].long() == a[0, 0, :3, :3].sum()
+    same = torch.equal(F.conv2d(x, w.to(dtype)).long(), exact)
+    return same and int(nine[0, 0, 1, 1]) == int(a[0, 0, :3, :3].sum())
 
 
 class EntropyModel:
@@ -125,6 +126,7 @@ class EntropyModel:
         return self._conv(x, "h_s.out").floor_().clamp_(-WIDE_LIMIT, WIDE_LIMIT)
 
     @torch.inference_mode()
+    @torch.autocast("cpu", enabled=False)  # a caller's bfloat16 region must not reach in here
     def run(self, z_hat: Tensor, row: int, height: int, width: int, visit: Visit) -> tuple[Tensor, int]:
         """The four passes over ŷ (1, M, height, width), for encoder and decoder alike.
 

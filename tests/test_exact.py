@@ -66,6 +66,20 @@ def test_symbols_do_not_depend_on_tile_order(codec, photo, monkeypatch):
     assert digest(codec, data, order) == digest(codec, data)
 
 
+def test_a_callers_torch_settings_do_not_matter(codec, photo, real_file):
+    expected, image = digest(codec, real_file.read_bytes()), photo.crop((0, 0, 200, 100))
+    data, pixels = codec.encode(image), codec.decode(real_file.read_bytes()).tobytes()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            assert digest(codec, real_file.read_bytes()) == expected
+            assert codec.encode(image) == data
+            assert codec.decode(real_file.read_bytes()).tobytes() == pixels
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def test_a_machine_that_sums_inexactly_falls_back_to_float64(codec, real_file, monkeypatch):
     """As with fast-math settings that round float32 inputs to bfloat16."""
     tensors = load(weights.locate(weights.DEFAULT).read_bytes())
