@@ -1,7 +1,11 @@
-"""Independent evaluation of the entropy path: numpy int64 and shifts, written from FORMAT.md.
+"""A second reader, written from FORMAT.md alone: container, rANS and entropy model in numpy int64 and shifts.
 
-Slow and plain on purpose. Shares nothing with codec/exact.py but the numbers in the weights file.
+Slow and plain on purpose. Shares nothing with the codec but the numbers in the weights file.
 """
+
+import struct
+import zlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -46,9 +50,12 @@ class Reference:
         c, h, w = x.shape
         return x.reshape(c // 4, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(c // 4, 2 * h, 2 * w)
 
-    def run(self, z: np.ndarray, row: int, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """ẑ (Z, h, w), float32 y (M, H, W) -> ŷ in 1/64 and table indices, both (M, H, W)."""
-        m, (_, height, width) = self.m, y.shape
+    def run(self, z: np.ndarray, row: int, height: int, width: int, symbol: Callable) -> tuple[np.ndarray, np.ndarray]:
+        """ẑ (Z, h, w) -> ŷ in 1/64 and table indices, both (M, height, width).
+
+        symbol(at, μ in 1/64, index) gives the symbols at the positions `at`, in coding order.
+        """
+        m = self.m
         x = self.narrow((z.astype(np.int64) * self.t["z_gain"][row][:, None, None] + 128) >> 8)
         x = self.block(self.up(x, "h_s.up1"), "h_s.block1")
         x = self.block(self.up(x, "h_s.up2"), "h_s.block2")
@@ -67,6 +74,82 @@ class Reference:
                 at = np.s_[groups[t] * m // 4 : (groups[t] + 1) * m // 4, i::2, j::2]
                 mu, level = params[:m][at], params[m:][at]
                 index[at] = np.clip((level + 16) >> 5, 0, 63)
-                symbol = np.round(y[at] - (mu / 64).astype(np.float32)).astype(np.int64)
-                y_hat[at] = np.where(index[at] > 0, symbol, 0) * 64 + mu
+                y_hat[at] = np.where(index[at] > 0, symbol(at, mu, index[at]), 0) * 64 + mu
         return y_hat, index
+
+
+class Rans:
+    """Decoder of one stream."""
+
+    def __init__(self, stream: bytes):
+        self.words = list(struct.unpack(f"<{len(stream) // 4}I", stream))
+        self.state = self.words.pop(0) | self.words.pop(0) << 32
+
+    def refill(self) -> None:
+        if self.state < 2**31:
+            self.state = self.state << 32 | self.words.pop(0)
+
+    def nibble(self) -> int:
+        value, self.state = self.state % 16, self.state >> 4
+        self.refill()
+        return value
+
+    def symbol(self, table: np.ndarray, offset: int) -> int:
+        low = self.state % 2**16
+        i = int(np.searchsorted(table, low, side="right")) - 1
+        self.state = int(table[i + 1] - table[i]) * (self.state >> 16) + low - int(table[i])
+        self.refill()
+        n = len(table) - 2
+        if i < n:
+            return i + offset
+        count = nibble = self.nibble()
+        while nibble == 15:
+            nibble = self.nibble()
+            count += nibble
+        u = sum(self.nibble() << 4 * k for k in range(count))
+        return offset - (u + 1) // 2 if u % 2 else offset + n + u // 2
+
+
+def read_file(data: bytes, tensors: dict[str, np.ndarray], config: dict) -> tuple[np.ndarray, np.ndarray, int]:
+    """ẑ, ŷ in 1/64 and rate row of a .lat file of one tile, mode L or RGB."""
+
+    def varint(at: int) -> tuple[int, int]:
+        value = shift = 0
+        while True:
+            byte = head[at]
+            value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+            if byte < 128:
+                return value, at
+
+    chunks, at = {}, 8
+    while at < len(data):
+        (length,) = struct.unpack_from("<I", data, at)
+        chunks[data[at + 4 : at + 8]] = data[at + 8 : at + 8 + length]
+        assert zlib.crc32(data[at + 4 : at + 8 + length]) == struct.unpack_from("<I", data, at + 8 + length)[0]
+        at += 12 + length
+    head, tile = chunks[b"HEAD"], chunks[b"DATA"]
+    width, at = varint(4)
+    height, at = varint(at)
+    height, width = -(-height // 16), -(-width // 16)
+    row, crc = struct.unpack_from("<BI", tile)
+    rans = Rans(tile[5:])
+    tables = {}
+    for label in "yz":
+        lengths = tensors[f"tables.{label}.length"]
+        cdfs = np.split(tensors[f"tables.{label}.cdf"], np.cumsum(lengths)[:-1])
+        tables[label] = list(zip(cdfs, map(int, tensors[f"tables.{label}.offset"])))
+    z = np.array([[rans.symbol(*t) for _ in range(-(-height // 4) * -(-width // 4))] for t in tables["z"]])
+    z = z.reshape(-1, -(-height // 4), -(-width // 4))
+    found = zlib.crc32(bytes([row]))
+
+    def symbol(at, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
+        nonlocal found
+        symbols = np.array([rans.symbol(*tables["y"][i]) if i else 0 for i in index.flat], np.int64).reshape(
+            index.shape
+        )
+        found = zlib.crc32((symbols * 64 + mu).astype("<i4").tobytes(), found)
+        return symbols
+
+    y_hat, _ = Reference(tensors, config["latents"], config["context_blocks"]).run(z, row, height, width, symbol)
+    assert found == crc
+    return z, y_hat, row
