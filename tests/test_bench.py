@@ -107,3 +107,14 @@ def test_the_page_says_what_the_run_measured(tmp_path, crop):
         assert f"{row['psnr']['percent']:+.1f} %" in text
     assert "<script src" not in text and "<link" not in text  # nothing is fetched from elsewhere
     assert "@@" not in text.split("<script>")[0]
+
+
+def test_lat_bench_is_the_same_command():
+    done = run("-m", "codec.cli", "bench", "--help", text=True)
+    assert done.returncode == 0 and "--quick" in done.stdout, done.stderr
+
+
+def test_lat_bench_names_what_it_needs():
+    code = "import sys; sys.modules['scipy.interpolate'] = None\nfrom codec.cli import main; main(['bench', '--quick'])"
+    done = run("-c", code, text=True)
+    assert done.returncode == 1 and "lat-codec[bench]" in done.stderr and "Traceback" not in done.stderr
