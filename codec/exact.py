@@ -25,7 +25,7 @@ from torch import Tensor
 from codec.errors import FormatError
 from codec.model import GROUP_OF_PASS, PASSES, POSITIONS, SIGMA_LEVELS, SIGMA_MAX, SIGMA_MIN, SLOPE, Config
 
-LIMIT = 2**10 - 1  # of activations that enter a layer; 2⁹ … 2¹² cost the same bytes within 0.1 %
+LIMIT = 2**12 - 1  # of activations that enter a layer: finer costs weights their bits, coarser the low rates theirs
 ACC_LIMIT = 2**24  # whole numbers below it are exact in float32
 WIDE_LIMIT = 2**20  # of μ and σ before they are narrowed
 MU_BITS = 6  # μ and ŷ are multiples of 2^-6

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-LIMIT, WIDE = 1023, 2**20
+LIMIT, WIDE = 4095, 2**20
 ORDER = {(0, 0): (0, 3, 2, 1), (0, 1): (1, 2, 3, 0), (1, 0): (2, 1, 0, 3), (1, 1): (3, 0, 1, 2)}  # group by pass
 
 
