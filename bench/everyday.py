@@ -125,7 +125,7 @@ def corpus(out: Path) -> None:
                 )
                 with Image.open(path) as a, Image.open(back) as b:
                     assert again.status == "done" and a.size == b.size, (path, again)
-            error = row.error.replace(str(folder / "in") + os.sep, "") if row.error else None
+            error = row.error.replace(str(path.parent) + os.sep, "") if row.error else None
             rows.append({"file": path.name, "status": row.status, "notes": row.notes, "error": error})
     counts = Counter(r["status"] for r in rows)
     click.echo(f"{len(rows)} pictures: {dict(counts)}")
