@@ -80,7 +80,8 @@ def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch,
     recipe = loop.Recipe(batch=2, crop=256, warmup=2)
     loop.train(TINY, recipe, [shards[0]], checkpoint, 3 / 60, "tiny")
     first = loop.load_checkpoint(checkpoint)[1]
-    loop.train(TINY, recipe, [shards[0]], checkpoint, 5 / 60, "tiny", resume=True)
+    longer = (first["seconds"] + 2) / 60
+    loop.train(TINY, recipe, [shards[0]], checkpoint, longer, "tiny", resume=True)
     second = loop.load_checkpoint(checkpoint)[1]
     assert second["step"] > first["step"] > 0
     assert f"resumed at step {first['step']}" in capsys.readouterr().out
