@@ -2,6 +2,7 @@
 
 python -m bench.everyday corpus --out bench/results/corpus.json
 python -m bench.everyday seams --images DIR --out bench/results/seams.json
+python -m bench.everyday mosaic --images DIR --out mosaic.jpg
 python -m bench.everyday large --images DIR --megapixels 100 --out bench/results/large-100.json
 """
 
@@ -173,6 +174,29 @@ def measured(*args: str) -> dict[str, float]:
     return {"seconds": round(time.perf_counter() - start, 2), "peak_mb": round(usage.ru_maxrss / 1024)}
 
 
+def tiled(images: Path, megapixels: int) -> Image.Image:
+    """The photographs of a folder side by side, over and over, up to a size."""
+    width = round(math.sqrt(megapixels * 1.4) * 1000)
+    height = round(megapixels * 1e6 / width)
+    parts = []
+    for path in sorted(images.glob("*.png")):
+        with Image.open(path) as opened:
+            parts.append(opened.convert("RGB").resize((768, 512)))
+    out = Image.new("RGB", (width, height))
+    for i, (y, x) in enumerate((y, x) for y in range(0, height, 512) for x in range(0, width, 768)):
+        out.paste(parts[i % len(parts)], (x, y))
+    return out
+
+
+@main.command()
+@click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--megapixels", default=12, show_default=True)
+@out_option
+def mosaic(images: Path, megapixels: int, out: Path) -> None:
+    """Write a large JPEG made of photographs, for `bench.speed --photo`."""
+    tiled(images, megapixels).save(out, "JPEG", quality=92, subsampling="4:4:4")
+
+
 @main.command()
 @click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--megapixels", default=100, show_default=True)
@@ -181,19 +205,11 @@ def large(images: Path, megapixels: int, out: Path) -> None:
     """A mosaic of photographs: time and memory of whole processes, and of a 512 × 512 region."""
     with tempfile.TemporaryDirectory() as name:
         source, packed, back = (str(Path(name) / f"mosaic.{s}") for s in ("jpg", "lat", "png"))
-        width = round(math.sqrt(megapixels * 1.4) * 1000)
-        height = round(megapixels * 1e6 / width)
-        mosaic = Image.new("RGB", (width, height))
-        files = sorted(images.glob("*.png"))
-        parts = []
-        for path in files:
-            with Image.open(path) as opened:
-                parts.append(opened.convert("RGB").resize((768, 512)))
-        for i, (y, x) in enumerate((y, x) for y in range(0, height, 512) for x in range(0, width, 768)):
-            mosaic.paste(parts[i % len(parts)], (x, y))
-        mosaic.save(source, quality=92)
-        original = np.asarray(mosaic.crop((1000, 1000, 1512, 1512)))
-        del mosaic
+        picture = tiled(images, megapixels)
+        width, height = picture.size
+        picture.save(source, quality=92)
+        original = np.asarray(picture.crop((1000, 1000, 1512, 1512)))
+        del picture
         limit = ("--max-pixels", str(width * height), "--overwrite")
         result = {"width": width, "height": height, "compress": measured("compress", source, "-o", packed, *limit)}
         result["bytes"] = os.path.getsize(packed)

@@ -1,4 +1,4 @@
-"""Photograph <-> bytes: tiles through the networks and the entropy coder, one after the other."""
+"""Photograph <-> bytes: tiles through the networks and the entropy coder, two at a time."""
 
 from __future__ import annotations
 
