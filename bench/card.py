@@ -1,6 +1,6 @@
 """Copy the measured rate-distortion points of a bench run into the card of the weights it used.
 
-python -m bench.card bench/results/kodak-fast-1.json weights/fast-1.json
+python -m bench.card bench/results/kodak.json weights/fast-1.json
 """
 
 from __future__ import annotations

@@ -2,18 +2,24 @@
 
 Settings are in order of rising quality. Where a format offers it, chroma is 4:4:4: subsampling would flatter
 this codec in RGB PSNR. A rival whose package is missing raises ImportError from its constructor.
+`suffix` is given where browsers show the format.
 """
 
 from __future__ import annotations
 
+import functools
 import io
+import itertools
+import struct
 import subprocess
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import PIL
 import torch
+import torch.nn.functional as F
 from PIL import Image, features
 
 import codec
@@ -22,6 +28,7 @@ import codec
 class Lat:
     """This package. Setting: -q."""
 
+    suffix: str | None = None
     settings: tuple = (0, 5, 12, 20, 28, 35, 43, 50, 58, 65, 73, 80, 88, 95, 100)
 
     def __init__(self, model: str):
@@ -39,6 +46,7 @@ class PillowCodec:
     """A format that Pillow writes, its own or a plugin's. Setting: `quality`."""
 
     format = ""
+    suffix: str | None = None
     feature = ""  # Pillow's name of the library behind it
     options: dict = {}
     settings: tuple = (5, 15, 25, 35, 45, 55, 65, 75, 85, 92)
@@ -61,6 +69,7 @@ class Jpeg(PillowCodec):
     """4:4:4, optimised Huffman tables."""
 
     format, feature, options = "JPEG", "libjpeg_turbo", {"subsampling": "4:4:4", "optimize": True}
+    suffix = "jpeg"
     settings = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 88, 94)
 
 
@@ -70,19 +79,40 @@ class Jpeg420(Jpeg):
     options = {"subsampling": "4:2:0", "optimize": True}
 
 
+class Jpegli:
+    """Google's JPEG encoder as its wheel sets it up; any JPEG decoder reads the files."""
+
+    settings: tuple = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 88, 94)
+    suffix = "jpeg"
+
+    def __init__(self, model: str):
+        import pyjpegli
+
+        self.jpegli = pyjpegli
+        self.version = f"pyjpegli {version('pyjpegli')}, its default settings"
+
+    def encode(self, image: Image.Image, setting: int) -> bytes:
+        return self.jpegli.encode(image.tobytes(), image.width, image.height, setting)
+
+    def decode(self, data: bytes) -> Image.Image:
+        return Image.open(io.BytesIO(data)).convert("RGB")
+
+
 class WebP(PillowCodec):
     """Lossy WebP is 4:2:0 always."""
 
     format, feature, options = "WEBP", "webp", {"method": 6}
+    suffix = "webp"
     settings = (1, 5, 15, 30, 50, 70, 80, 90, 95)
-
-
-class Avif4(PillowCodec):
-    format, feature, options = "AVIF", "avif", {"speed": 4, "subsampling": "4:4:4"}
 
 
 class Avif6(PillowCodec):
     format, feature, options = "AVIF", "avif", {"speed": 6, "subsampling": "4:4:4"}
+    suffix = "avif"
+
+
+class Avif4(Avif6):
+    options = {"speed": 4, "subsampling": "4:4:4"}
 
 
 class JpegXL(PillowCodec):
@@ -126,7 +156,8 @@ class Jpeg2000(PillowCodec):
 class Vvc:
     """VVC intra by vvenc, preset medium, through ffmpeg: 4:2:0 and 10 bits, all that this build offers. Setting: QP."""
 
-    settings = (47, 42, 37, 32, 27, 22, 17, 12)
+    settings: tuple = (47, 42, 37, 32, 27, 22, 17, 12)
+    suffix: str | None = None
 
     def __init__(self, model: str):
         import imageio_ffmpeg
@@ -152,10 +183,69 @@ class Vvc:
         return Image.open(io.BytesIO(self._run(data, ["-f", "vvc"], png))).convert("RGB")
 
 
+@functools.cache
+def complete_torchvision() -> torch.library.Library:
+    """Declare what the registry's torchvision lacks beside a CPU build of torch, or CompressAI's import fails.
+
+    The declarations live as long as the library object does: the cache keeps it.
+    """
+    operators = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return operators
+
+
+class CompressAI:
+    """A model of CompressAI's zoo with weights from files. Setting: its quality, 1 to 8.
+
+    CompressAI defines no file, so this one is ours: 9 bytes of sizes, then each string behind its length.
+    """
+
+    suffix: str | None = None
+    header = struct.Struct("<B4H")
+
+    def __init__(self, name: str, files: dict[int, Path]):
+        complete_torchvision()
+        try:
+            from compressai.zoo import image_models
+        except RuntimeError as error:
+            raise ImportError(str(error)) from error
+        self.settings: tuple = tuple(sorted(files))
+        self.models = {}
+        for quality in self.settings:
+            model = image_models[name](quality, pretrained=False).eval()
+            model.load_state_dict(torch.load(files[quality], map_location="cpu", weights_only=True))
+            model.update(force=True)
+            self.models[quality] = model
+        self.version = f"compressai {version('compressai')}, {', '.join(p.name for p in files.values())}"
+
+    @torch.inference_mode()
+    def encode(self, image: Image.Image, setting: int) -> bytes:
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
+        x = F.pad(x, (0, -image.width % 64, 0, -image.height % 64), mode="replicate")
+        packed = self.models[setting].compress(x)
+        strings = [s[0] for s in packed["strings"]]
+        lengths = struct.pack(f"<{len(strings)}I", *map(len, strings))
+        return self.header.pack(setting, *packed["shape"], *image.size) + lengths + b"".join(strings)
+
+    @torch.inference_mode()
+    def decode(self, data: bytes) -> Image.Image:
+        setting, *shape, width, height = self.header.unpack_from(data)
+        model, at = self.models[setting], self.header.size
+        count = 1 + hasattr(model, "h_s")
+        lengths = struct.unpack_from(f"<{count}I", data, at)
+        ends = list(itertools.accumulate(lengths, initial=at + 4 * count))
+        strings = [[data[start:end]] for start, end in itertools.pairwise(ends)]
+        x = model.decompress(strings, shape)["x_hat"][0, :, :height, :width]
+        return Image.fromarray((x * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
+
+
 CODECS = {
     "lat": Lat,
     "jpeg": Jpeg,
     "jpeg420": Jpeg420,
+    "jpegli": Jpegli,
     "webp": WebP,
     "avif-s4": Avif4,
     "avif-s6": Avif6,
@@ -164,3 +254,13 @@ CODECS = {
     "jpeg2000": Jpeg2000,
     "vvc420": Vvc,
 }
+
+
+def build(name: str, model: str, compressai: dict[str, dict[int, Path]]):
+    """The codec of that name: `model` are lat's weights, `compressai` the weights of the zoo's models.
+
+    Raises: ImportError where its package is missing.
+    """
+    if name in compressai:
+        return CompressAI(name, compressai[name])
+    return CODECS[name](model)

@@ -193,7 +193,7 @@ def tiled(images: Path, megapixels: int) -> Image.Image:
 @click.option("--megapixels", default=12, show_default=True)
 @out_option
 def mosaic(images: Path, megapixels: int, out: Path) -> None:
-    """Write a large JPEG made of photographs, for `bench.speed --photo`."""
+    """Write a large JPEG made of photographs, to try the command on."""
     tiled(images, megapixels).save(out, "JPEG", quality=92, subsampling="4:4:4")
 
 

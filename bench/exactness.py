@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from codec import Codec
+from codec.weights import DEFAULT
 
 
 @torch.inference_mode()
@@ -31,7 +32,7 @@ def float_bits(codec: Codec, image: Image.Image, quality: float) -> float:
 
 @click.command()
 @click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--model", default="fast-1", show_default=True)
+@click.option("--model", default=DEFAULT, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(images: Path, model: str, out: Path) -> None:
     codec, rows = Codec.load(model), []

@@ -2,39 +2,84 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from PIL import Image
 from pytorch_msssim import ms_ssim as _ms_ssim
 from scipy.interpolate import PchipInterpolator
+from ssimulacra2 import compute_ssimulacra2
+
+LUMA = np.array([0.299, 0.587, 0.114])  # BT.601, as in JPEG's Y
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """dB between uint8 arrays, all samples pooled; 100 where they are equal."""
+    """dB between arrays on the 0..255 scale, all samples pooled; 100 where they are equal."""
     mse = np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2)
     return float(10 * np.log10(255**2 / mse)) if mse else 100.0
 
 
+def psnr_y(a: np.ndarray, b: np.ndarray) -> float:
+    """dB between the luma of uint8 (H, W, 3) arrays; 100 where they are equal."""
+    return psnr(a @ LUMA, b @ LUMA)
+
+
 def ms_ssim(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Of uint8 (H, W, 3) arrays, mean over RGB; None where the picture is too small for five scales."""
+    """MS-SSIM of uint8 (H, W, 3) arrays, mean over RGB; None where the picture is too small for five scales."""
     if min(a.shape[:2]) <= 160:
         return None
     x, y = (torch.tensor(v, dtype=torch.float32).permute(2, 0, 1)[None] for v in (a, b))
     return float(_ms_ssim(x, y, data_range=255))
 
 
-def bd_rate(rate_a: list, quality_a: list, rate_b: list, quality_b: list) -> tuple[float, float, float]:
+def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float | None:
+    """SSIMULACRA 2 (Cloudinary) of uint8 (H, W, 3) arrays: 100 is equal, 70 high quality, 30 low.
+
+    None where the picture is too small for its first scale.
+    """
+    if min(a.shape[:2]) < 8:
+        return None
+    files = []
+    for array in (a, b):
+        files.append(io.BytesIO())
+        Image.fromarray(array).save(files[-1], "PPM")
+    return float(compute_ssimulacra2(*files))
+
+
+METRICS = {"psnr": psnr, "psnr_y": psnr_y, "ms_ssim": ms_ssim, "ssimulacra2": ssimulacra2}
+LABELS = {
+    "psnr": "PSNR of RGB, dB",
+    "psnr_y": "PSNR of Y, dB",
+    "ms_ssim": "MS-SSIM, dB",
+    "ssimulacra2": "SSIMULACRA 2",
+}
+
+
+def scaled(metric: str, values: Sequence[float]) -> list[float]:
+    """Values as curves are drawn and integrated: MS-SSIM as −10·log10(1 − v), where differences near 1 show."""
+    return [-10 * float(np.log10(max(1e-10, 1 - v))) for v in values] if metric == "ms_ssim" else list(values)
+
+
+def bd_rate(rate_a: Sequence, quality_a: Sequence, rate_b: Sequence, quality_b: Sequence) -> tuple[float, float, float]:
     """Average rate difference of b against a in %, and the quality range it was taken over.
 
     Piecewise cubic (pchip) interpolation of log rate over quality, integrated over the common range
     (G. Bjøntegaard, VCEG-M33, with the interpolation of JCTVC practice). Negative: b needs fewer bytes.
+    Points that a higher rate does not improve are left out: quality must rise along a curve.
+    NaN where the curves have no range in common.
     """
     curves = []
     for rate, quality in ((rate_a, quality_a), (rate_b, quality_b)):
-        order = np.argsort(quality)
-        curves.append((np.asarray(quality)[order], np.log(np.asarray(rate)[order])))
-    low = max(q[0] for q, _ in curves)
-    high = min(q[-1] for q, _ in curves)
-    if high <= low:
+        points: list[tuple[float, float]] = []
+        for r, q in sorted(zip(rate, quality)):
+            if not points or q > points[-1][0]:
+                points.append((q, np.log(r)))
+        curves.append(np.array(points).T)
+    low = float(max(q[0] for q, _ in curves))
+    high = float(min(q[-1] for q, _ in curves))
+    if high <= low or min(q.size for q, _ in curves) < 2:
         return float("nan"), low, high
     a, b = (PchipInterpolator(q, r).integrate(low, high) for q, r in curves)
-    return float((np.exp((b - a) / (high - low)) - 1) * 100), float(low), float(high)
+    return float((np.exp((b - a) / (high - low)) - 1) * 100), low, high

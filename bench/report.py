@@ -19,105 +19,180 @@ import plotly.graph_objects as go
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
+from codec.weights import DEFAULT
+
 from .codecs import CODECS
-from .metrics import bd_rate, psnr
+from .metrics import LABELS, METRICS, psnr, scaled
+from .run import pictures, spread
 
 NAMES = {
     "lat": "lat",
     "jpeg": "JPEG 4:4:4",
     "jpeg420": "JPEG 4:2:0",
+    "jpegli": "JPEG by jpegli",
     "webp": "WebP 4:2:0",
     "avif-s4": "AVIF 4:4:4, speed 4",
     "avif-s6": "AVIF 4:4:4, speed 6",
-    "jxl": "JPEG XL",
+    "jxl": "JPEG XL, effort 7",
     "heic": "HEIC 4:4:4",
     "jpeg2000": "JPEG 2000",
     "vvc420": "VVC 4:2:0",
 }
-COLOURS = ("#e4572e", "#2e86ab", "#7a9e3a", "#9b5de5", "#f3a712", "#1b998b", "#c05299", "#8d6a4f", "#5c7080", "#d7263d")
-METRICS = {"psnr": "PSNR of RGB, dB", "ms_ssim": "MS-SSIM, dB"}
-RIVALS = ("jpeg420", "webp", "avif-s6", "jxl", "heic")  # offered in the comparison, where installed
+COLOURS = {
+    "lat": "#e4572e",
+    "jpeg": "#2e86ab",
+    "jpeg420": "#6bb3cf",
+    "jpegli": "#1f5f8b",
+    "webp": "#7a9e3a",
+    "avif-s4": "#7b3fb5",
+    "avif-s6": "#b58be0",
+    "jxl": "#f3a712",
+    "heic": "#1b998b",
+    "jpeg2000": "#8d6a4f",
+    "vvc420": "#c2408b",
+}
+OTHER_COLOUR = "#7d8590"
+PUBLISHED = {  # drawn dotted where the run was given them
+    "bpg_444_x265_ycbcr": "BPG 4:4:4, published",
+    "compressai-mbt2018-mean_mse_cuda": "mbt2018-mean, published",
+    "vtm": "VVC (VTM), published",
+}
+RANGES = {"psnr": [25, 42], "psnr_y": [26, 46], "ms_ssim": [7, 24], "ssimulacra2": [-20, 92]}
+RIVALS = ("jpeg420", "jpegli", "webp", "avif-s6", "jxl", "heic")  # offered in the comparison, where installed
 
 
-def quality(metric: str, values: list) -> list:
-    """MS-SSIM on a logarithmic scale, where differences near 1 can be seen."""
-    return [-10 * np.log10(1 - v) for v in values] if metric == "ms_ssim" else values
+def label(name: str) -> str:
+    return NAMES.get(name, name)
 
 
-def figure(title: str, x: str, y: str) -> go.Figure:
+def colour(name: str) -> str:
+    return COLOURS.get(name, OTHER_COLOUR)
+
+
+def figure(x: str, y: str) -> go.Figure:
     fig = go.Figure()
-    fig.update_layout(
-        title=title, xaxis_title=x, yaxis_title=y, margin={"l": 55, "r": 15, "t": 45, "b": 45}, height=520
-    )
-    fig.update_layout(legend={"orientation": "h", "y": -0.18}, hovermode="closest", paper_bgcolor="rgba(0,0,0,0)")
+    fig.update_layout(xaxis_title=x, yaxis_title=y, margin={"l": 55, "r": 12, "t": 12, "b": 45}, height=540)
+    fig.update_layout(legend={"orientation": "h", "y": -0.16}, hovermode="closest", paper_bgcolor="rgba(0,0,0,0)")
     return fig
 
 
 def rd_figure(result: dict, metric: str) -> go.Figure:
-    fig = figure(f"Rate against {METRICS[metric]}", "bits per pixel, whole file", METRICS[metric])
-    for (name, codec), colour in zip(result["codecs"].items(), COLOURS):
-        mean = codec["mean"]
-        line = {"color": colour, "width": 4 if name == "lat" else 2}
+    """Dataset means of every codec; those published beside them, dotted."""
+    fig = figure("bits per pixel, whole file", LABELS[metric])
+    order = sorted(result["codecs"], key=lambda name: name == "lat")  # drawn last, it lies on top
+    for name in order:
+        mean = result["codecs"][name]["mean"]
+        if None in mean[metric]:
+            continue
         fig.add_scatter(
-            x=mean["bpp"], y=quality(metric, mean[metric]), name=NAMES[name], line=line, mode="lines+markers",
+            x=mean["bpp"], y=scaled(metric, mean[metric]), name=label(name), mode="lines+markers",
+            line={"color": colour(name), "width": 4 if name == "lat" else 1.8}, marker={"size": 5},
             text=[f"setting {s}" for s in mean["setting"]],
         )  # fmt: skip
+    for name, shown in PUBLISHED.items():
+        curve = result.get("published", {}).get(name, {})
+        if metric in curve:
+            fig.add_scatter(
+                x=curve["bpp"], y=scaled(metric, curve[metric]), name=shown, mode="lines",
+                line={"dash": "dot", "width": 1.5, "color": OTHER_COLOUR}, visible="legendonly",
+            )  # fmt: skip
     fig.update_xaxes(range=[0, 2.2])
-    fig.update_yaxes(range=[25, 43] if metric == "psnr" else [7, 24])
+    fig.update_yaxes(range=RANGES[metric])
     return fig
 
 
-def bd_table(result: dict) -> list[dict]:
-    """lat against every rival, on dataset means, for each metric; negative: lat needs fewer bytes."""
-    ours, rows = result["codecs"]["lat"]["mean"], []
-    for name, codec in result["codecs"].items():
-        if name == "lat":
-            continue
-        row = {"rival": NAMES[name], "version": codec["version"]}
-        for metric in METRICS:
-            theirs = codec["mean"]
-            percent, low, high = bd_rate(
-                theirs["bpp"], quality(metric, theirs[metric]), ours["bpp"], quality(metric, ours[metric])
-            )
-            row[metric] = {"percent": round(percent, 1), "range": f"{low:.1f} … {high:.1f} dB"}
-        rows.append(row | {"encode": codec["encode_mp_per_s"], "decode": codec["decode_mp_per_s"]})
-    return rows
+def jpeg_of(result: dict) -> str | None:
+    return next((name for name in ("jpeg", "jpeg420") if name in result["codecs"]), None)
+
+
+def against_jpeg(result: dict) -> dict[str, float]:
+    """BD-rate in PSNR against the run's JPEG, in %, for every codec that has one; 0 for JPEG."""
+    reference = jpeg_of(result)
+    rates = {name: rows.get(reference) for name, rows in result["bd_rate"]["psnr"].items()}
+    return {n: 0.0 if n == reference else rates[n]["percent"] for n in rates if n == reference or rates[n]}
+
+
+def bytes_figure(result: dict) -> go.Figure:
+    """How many bytes each codec takes for what takes JPEG 100."""
+    sizes = dict(sorted(((n, 100 + v) for n, v in against_jpeg(result).items()), key=lambda item: -item[1]))
+    fig = figure("bytes for the same PSNR, JPEG = 100", "")
+    fig.add_bar(
+        x=list(sizes.values()), y=[label(n) for n in sizes], orientation="h", cliponaxis=False,
+        marker={"color": [colour(n) if n == "lat" else "#9aa3ad" for n in sizes]},
+        text=[f"{v:.0f}" for v in sizes.values()], textposition="outside",
+    )  # fmt: skip
+    fig.update_layout(height=90 + 34 * len(sizes), showlegend=False)
+    fig.update_xaxes(range=[0, 1.08 * max(sizes.values(), default=100)])
+    fig.update_yaxes(automargin=True)
+    return fig
 
 
 def speed_figure(result: dict) -> go.Figure:
-    """Decoding speed against BD-rate; the reference is the first JPEG of the run."""
-    fig = figure("Speed against bytes", "decoding, MP/s", "BD-rate against JPEG, %")
-    reference = next((n for n in ("jpeg", "jpeg420") if n in result["codecs"]), None)
-    for (name, codec), colour in zip(result["codecs"].items(), COLOURS):
-        table = result["bd_rate_psnr"][name]
-        percent = 0 if name == reference else table[reference]["percent"]
-        fig.add_scatter(
-            x=[codec["decode_mp_per_s"]], y=[percent], name=NAMES[name], mode="markers",
-            marker={"size": 14, "color": colour},
-        )  # fmt: skip
-    fig.update_xaxes(type="log")
+    """Speed against BD-rate: a filled mark for decoding, a hollow one for encoding, joined."""
+    fig = figure("MP/s: hollow to encode, filled to decode", "BD-rate against JPEG, %")
+    for name, percent in against_jpeg(result).items():
+        codec = result["codecs"][name]
+        if "encode_mp_per_s" in codec:
+            fig.add_scatter(
+                x=[codec["encode_mp_per_s"], codec["decode_mp_per_s"]], y=[percent] * 2, name=label(name),
+                mode="lines+markers", line={"color": colour(name), "width": 1.5},
+                marker={"size": 12, "symbol": ["circle-open", "circle"], "color": colour(name)},
+            )  # fmt: skip
+    fig.update_xaxes(type="log", dtick=1)
     return fig
 
 
-def at_bytes(codec, image: Image.Image, size: int) -> tuple[Image.Image, int]:
-    """The rival's best picture in no more than `size` bytes (else its smallest), by bisection over quality."""
+def bd_table(result: dict) -> str:
+    """lat against every rival in each metric; negative: lat needs fewer bytes."""
+    used = [m for m in METRICS if result["bd_rate"][m].get("lat")]
+    columns = [f"{LABELS[m]}" for m in used]
+    columns += ["encodes", "decodes", "memory"]
+    head = "".join(f"<th>{c}</th>" for c in ("lat against", *columns))
+    body = ""
+    for name, codec in result["codecs"].items():
+        if name == "lat":
+            body += "<tr class=ours><td>lat itself</td>" + "<td>–</td>" * len(used)
+        else:
+            body += f"<tr><td>{html.escape(label(name))}<small>{html.escape(codec['version'])}</small></td>"
+            for metric in used:
+                rate = result["bd_rate"][metric]["lat"].get(name)
+                if not rate:
+                    body += "<td>–</td>"
+                    continue
+                low, high = rate["range"]
+                sign = "good" if rate["percent"] < 0 else "bad"
+                small = f"{low:.1f} … {high:.1f}"
+                each = rate["per_image"]
+                if each and each["pictures"] > 1:
+                    small += f"<br>per picture {each['best'][1]:+.0f} … {each['worst'][1]:+.0f} %"
+                body += f"<td class='number {sign}'>{rate['percent']:+.1f} %<small>{small}</small></td>"
+        for way in ("encode", "decode"):
+            speed = codec.get(f"{way}_mp_per_s")
+            body += f"<td class=number>{speed:.3g} MP/s</td>" if speed else "<td>–</td>"
+        memory = codec.get("memory", {})
+        peak = max((memory.get(f"{way}_mb") or 0 for way in ("encode", "decode")), default=0)
+        body += f"<td class=number>{peak:.0f} MB</td></tr>" if peak else "<td>–</td></tr>"
+    return f"<table id=bd><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def at_bytes(codec, image: Image.Image, size: int) -> bytes:
+    """The rival's file of the highest quality in no more than `size` bytes (else its smallest), by bisection."""
     low, high = 1, 96
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if len(codec.encode(image, middle)) <= size else (low, middle)
-    data = codec.encode(image, low)
-    return codec.decode(data), len(data)
+    return codec.encode(image, low)
 
 
 def data_url(image: Image.Image) -> str:
-    """Carried as WebP of quality 92: close enough to look at, small enough for one page."""
+    """The picture as lossless WebP."""
     out = io.BytesIO()
-    image.save(out, "WEBP", quality=92, method=4)
+    image.save(out, "WEBP", lossless=True, quality=40, method=4)
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode()
 
 
 def comparisons(model: str, files: list[Path], setting: int) -> list[dict]:
-    """Per picture: original, lat, and each rival at lat's bytes."""
+    """Per picture: original, lat, and each rival at lat's bytes; formats that browsers show as the file itself."""
     codecs, out = {}, []
     for name in ("lat", *RIVALS):
         try:
@@ -127,67 +202,68 @@ def comparisons(model: str, files: list[Path], setting: int) -> list[dict]:
     for path in files:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
-        original = np.asarray(image)
-        data = codecs["lat"].encode(image, setting)
-        shown = {"lat": (codecs["lat"].decode(data), len(data))}
-        shown |= {name: at_bytes(codec, image, len(data)) for name, codec in codecs.items() if name != "lat"}
+        original, size = np.asarray(image), None
         views = [{"name": "original", "url": data_url(image), "label": "original"}]
-        for name, (picture, size) in shown.items():
-            label = f"{NAMES[name]} — {size:,} bytes, {psnr(original, np.asarray(picture)):.2f} dB"
-            views.append({"name": name, "url": data_url(picture), "label": label})
+        for name, codec in codecs.items():
+            data = codec.encode(image, setting) if name == "lat" else at_bytes(codec, image, size)
+            size = size or len(data)
+            picture = codec.decode(data)
+            text = f"{label(name)} — {len(data):,} bytes, {psnr(original, np.asarray(picture)):.2f} dB"
+            shown = f"data:image/{codec.suffix};base64," + base64.b64encode(data).decode() if codec.suffix else None
+            views.append({"name": label(name), "url": shown or data_url(picture), "label": text})
         out.append({"title": path.name, "width": image.width, "height": image.height, "views": views})
     return out
 
 
-def table_html(rows: list[dict]) -> str:
-    head = "".join(f"<th>{c}</th>" for c in ("lat against", *METRICS.values(), "their encoding", "their decoding"))
-    body = ""
-    for row in rows:
-        cells = "".join(
-            f"<td class=number>{row[m]['percent']:+.1f} %<small>{row[m]['range']}</small></td>" for m in METRICS
-        )
-        cells += "".join(f"<td class=number>{row[k]:.1f} MP/s</td>" for k in ("encode", "decode"))
-        body += f"<tr><td>{html.escape(row['rival'])}<small>{html.escape(row['version'])}</small></td>{cells}</tr>"
-    return f"<table id=bd><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+def script_json(value: object) -> str:
+    """JSON that may stand inside a script element."""
+    return json.dumps(value).replace("</", "<\\/")
 
 
 def page(result: dict, pictures: list[dict]) -> str:
-    figures = {f"rd-{m}": rd_figure(result, m) for m in METRICS} | {"speed": speed_figure(result)}
+    figures = {f"rd-{m}": rd_figure(result, m) for m in METRICS}
+    headline = ""
+    if jpeg_of(result):
+        figures |= {"bytes": bytes_figure(result), "speed": speed_figure(result)}
+        if (saved := against_jpeg(result).get("lat")) is not None:
+            headline = f"{abs(saved):.0f} % {'fewer' if saved < 0 else 'more'} bytes than JPEG for the same PSNR"
     lat = result["codecs"]["lat"]
-    data = {name: json.loads(fig.to_json()) for name, fig in figures.items()}
     count = len({r["image"] for r in lat["rows"]})
-    facts = f"{count} pictures, {result['processor']}, {result['threads']} threads. {lat['version']}."
+    facts = f"{count} pictures; {lat['version']}; timed on {result['processor']}, {result['threads']} threads."
     template = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     slots = {
+        "HEADLINE": html.escape(headline),
         "FACTS": html.escape(facts),
-        "TABLE": table_html(bd_table(result)),
+        "TABLE": bd_table(result),
         "PLOTLY": get_plotlyjs(),
-        "FIGURES": json.dumps(data).replace("</", "<\\/"),
-        "PICTURES": json.dumps(pictures).replace("</", "<\\/"),
+        "METRICS": script_json(LABELS),
+        "FIGURES": script_json({name: json.loads(fig.to_json()) for name, fig in figures.items()}),
+        "PICTURES": script_json(pictures),
     }
     for slot, text in slots.items():
         template = template.replace(f"@@{slot}@@", text)
     return template
 
 
-def write(result: dict, files: list[Path], model: str, out: Path, count: int = 3, setting: int = 15) -> None:
+def write(result: dict, files: dict[str, Path], model: str, out: Path, count: int = 3, setting: int = 15) -> None:
     """The page, with `count` of the pictures side by side at the bytes of lat's `setting`."""
-    chosen = files[:: max(1, len(files) // count)][:count]
-    out.write_text(page(result, comparisons(model, chosen, setting)), encoding="utf-8")
+    if "lat" not in result["codecs"]:
+        raise click.ClickException("a page needs rows of lat: add it to --codecs")
+    shown = comparisons(model, spread(list(files.values()), count), setting)
+    out.write_text(page(result, shown), encoding="utf-8")
     click.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
 @click.command()
 @click.option("--result", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
-@click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--pictures", default=3, show_default=True, help="How many to compare side by side.")
+@click.option("--images", type=click.Path(exists=True, path_type=Path), help="As in the run.")
+@click.option("--pictures", "count", default=3, show_default=True, help="How many to compare side by side.")
 @click.option("--quality", "setting", default=15, show_default=True, help="-q of lat in the comparison.")
-@click.option("--model", default="fast-1", show_default=True)
+@click.option("-m", "--model", default=DEFAULT, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
-def main(result: Path, images: Path, pictures: int, setting: int, model: str, out: Path) -> None:
-    """Write the page."""
-    files = sorted(p for p in images.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
-    write(json.loads(result.read_text()), files, model, out, pictures, setting)
+def main(result: Path, images: Path | None, count: int, setting: int, model: str, out: Path) -> None:
+    """Write the page of a run that was made before."""
+    write(json.loads(result.read_text()), pictures(images), model, out, count, setting)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,26 @@
-"""Rate-distortion of codecs on a folder of pictures, with real file bytes.
+"""Rate-distortion and speed of codecs on pictures, with real file bytes.
 
     lat bench --quick --html report.html
     lat bench --images DIR --codecs lat,jpeg,avif-s6 --anchors DIR_OF_JSON --out results.json
 
-Every row is one picture at one setting: bits per pixel of the whole file, PSNR (RGB) and MS-SSIM of the 8-bit
-pixels, seconds to encode and decode in memory (median of --repeats, after a warm-up). Averages and BD-rates
-derive from the rows. Rows are stored as they are finished; the same command goes on after a stop.
+First the rates: every row is one picture at one setting, with the bytes of the whole file and the distortion of
+the 8-bit pixels. Rows do not depend on the machine's load and are measured in `--jobs` processes, one thread each.
+Then the speed: on a few pictures and settings, one at a time, seconds in memory after a warm-up.
+Averages and BD-rates derive from the rows. Rows are stored as they are finished; the same command goes on
+after a stop and measures only what is missing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import os
 import platform
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -23,12 +29,15 @@ import torch
 from PIL import Image
 
 from codec.files import write_bytes
+from codec.weights import DEFAULT
 
-from .codecs import CODECS
-from .metrics import bd_rate, ms_ssim, psnr
+from .codecs import CODECS, build
+from .metrics import METRICS, bd_rate, scaled
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 QUICK = ("lat", "jpeg", "jpeg420", "webp", "avif-s6", "jxl")
+STORE_SECONDS = 2.0  # rows finished since are lost by a kill
+PATIENCE_SECONDS = 2.0  # a call that takes longer is timed once: it need not be repeated to be sure of two digits
 
 
 def processor() -> str:
@@ -37,66 +46,158 @@ def processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def timed(action, repeats: int):
-    """Result of a call and the median of its seconds."""
-    times = []
-    for _ in range(repeats):
+def load(path: Path) -> Image.Image:
+    with Image.open(path) as opened:
+        return opened.convert("RGB")
+
+
+# In the worker processes: the codec is built once in each.
+
+_codec = None
+
+
+def start_worker(name: str, model: str, compressai: dict) -> None:
+    global _codec
+    _codec = build(name, model, compressai)
+
+
+def rate_row(path: Path, setting: int) -> dict:
+    """Bytes and distortion of one picture at one setting."""
+    torch.set_num_threads(1)
+    image = load(path)
+    data = _codec.encode(image, setting)
+    original, decoded = np.asarray(image), np.asarray(_codec.decode(data))
+    row = {"setting": setting, "bytes": len(data), "bpp": 8 * len(data) / (image.width * image.height)}
+    return row | {name: metric(original, decoded) for name, metric in METRICS.items()}
+
+
+def timed(action, repeats: int, patience: float = PATIENCE_SECONDS) -> tuple[object, float, int]:
+    """Result of a call, the median of its seconds, and how often it was timed."""
+    times: list[float] = []
+    while len(times) < repeats and (not times or times[-1] < patience):
         start = time.perf_counter()
         result = action()
         times.append(time.perf_counter() - start)
-    return result, round(statistics.median(times), 4)
+    return result, round(statistics.median(times), 4), len(times)
 
 
-def measure(codec, image: Image.Image, setting: int, repeats: int) -> dict:
-    """One row."""
-    data, encode_s = timed(lambda: codec.encode(image, setting), repeats)
-    decoded, decode_s = timed(lambda: np.asarray(codec.decode(data)), repeats)
-    original = np.asarray(image)
+def memory_kb(field: str) -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{field}:")[1].split()[0])
+
+
+def peak_mb(action) -> tuple[object, float]:
+    """Result of a call, and the MB of resident memory that it adds at most, child processes included (Linux)."""
+    import resource
+
+    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
+    before = memory_kb("VmRSS")
+    result = action()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return result, round((memory_kb("VmHWM") - before + children) / 1e3, 1)
+
+
+def memory_row(path: Path, setting: int, threads: int) -> dict:
+    """Memory beyond the loaded codec for one picture, in a process that has coded nothing before."""
+    torch.set_num_threads(threads)
+    image = load(path)
+    row = {"setting": setting, "megapixels": image.width * image.height / 1e6, "encode_mb": None, "decode_mb": None}
+    with contextlib.suppress(OSError, ImportError):  # only Linux tells
+        data, row["encode_mb"] = peak_mb(lambda: _codec.encode(image, setting))
+        _, row["decode_mb"] = peak_mb(lambda: _codec.decode(data))
+    return row
+
+
+def speed_row(path: Path, setting: int, threads: int, repeats: int) -> dict:
+    """Seconds of one picture at one setting, warm."""
+    torch.set_num_threads(threads)
+    image = load(path)
+    _codec.decode(_codec.encode(image, setting))
+    data, encode_s, encode_repeats = timed(lambda: _codec.encode(image, setting), repeats)
+    _, decode_s, decode_repeats = timed(lambda: _codec.decode(data), repeats)
     return {
         "setting": setting,
-        "bytes": len(data),
-        "bpp": 8 * len(data) / (image.width * image.height),
-        "psnr": psnr(original, decoded),
-        "ms_ssim": ms_ssim(original, decoded),
+        "megapixels": image.width * image.height / 1e6,
         "encode_s": encode_s,
         "decode_s": decode_s,
+        "repeats": [encode_repeats, decode_repeats],
     }
 
 
+# Derived from the rows.
+
+
 def means(rows: list[dict]) -> dict[str, list]:
-    """Dataset means per setting, in the order of the settings."""
-    out: dict[str, list] = {"setting": [], "bpp": [], "psnr": [], "ms_ssim": []}
-    for setting in dict.fromkeys(r["setting"] for r in rows):
-        here = [r for r in rows if r["setting"] == setting]
+    """Dataset means per setting, in the order of rising rate."""
+    out: dict[str, list] = {"setting": [], "bpp": []} | {metric: [] for metric in METRICS}
+    groups: dict = {}
+    for row in rows:
+        groups.setdefault(row["setting"], []).append(row)
+    for setting, here in sorted(groups.items(), key=lambda item: sum(r["bpp"] for r in item[1])):
         out["setting"].append(setting)
-        for key in ("bpp", "psnr", "ms_ssim"):
+        for key in ("bpp", *METRICS):
             values = [r[key] for r in here if r[key] is not None]
             out[key].append(float(np.mean(values)) if values else None)
     return out
 
 
-def anchor_curves(folder: Path) -> dict[str, tuple[list, list]]:
-    """(bpp, PSNR) of published results, in CompressAI's JSON layout."""
+def speeds(rows: list[dict]) -> dict:
+    """Megapixels a second over all speed rows."""
+    pixels = sum(r["megapixels"] for r in rows)
+    return {f"{way}_mp_per_s": round(pixels / sum(r[f"{way}_s"] for r in rows), 2) for way in ("encode", "decode")}
+
+
+def anchor_curves(folder: Path) -> dict[str, dict]:
+    """Published results in CompressAI's JSON layout, under this package's names of the metrics."""
     curves = {}
     for path in sorted(folder.glob("*.json")):
         results = json.loads(path.read_text())["results"]
-        curves[path.stem] = (results["bpp"], results.get("psnr-rgb") or results["psnr"])
+        curve = {"bpp": results["bpp"], "psnr": results.get("psnr-rgb") or results["psnr"]}
+        if similarity := results.get("ms-ssim-rgb") or results.get("ms-ssim"):
+            curve["ms_ssim"] = similarity
+        curves[path.stem] = curve
     return curves
 
 
-def bd_rates(codecs: dict[str, dict], anchors: Path | None) -> dict[str, dict]:
-    """Each measured codec against all others and the published curves, on dataset means, in % with the dB range."""
-    curves = {name: (c["mean"]["bpp"], c["mean"]["psnr"]) for name, c in codecs.items()}
-    if anchors:
-        curves |= {f"published {name}": curve for name, curve in anchor_curves(anchors).items()}
-    tables = {}
-    for name in codecs:
-        tables[name] = {}
-        for other, curve in curves.items():
-            if other != name:
-                percent, low, high = bd_rate(*curve, *curves[name])
-                tables[name][other] = {"percent": round(percent, 2), "from_db": round(low, 2), "to_db": round(high, 2)}
+def compare(reference: dict, other: dict, metric: str) -> dict | None:
+    """BD-rate in % of `other` against `reference`, and the range; None where the curves do not meet."""
+    if None in (reference.get(metric) or [None]) or None in (other.get(metric) or [None]):
+        return None
+    curves = [(curve["bpp"], scaled(metric, curve[metric])) for curve in (reference, other)]
+    percent, low, high = bd_rate(*curves[0], *curves[1])
+    return None if np.isnan(percent) else {"percent": round(percent, 2), "range": [round(low, 3), round(high, 3)]}
+
+
+def per_image(reference: list[dict], other: list[dict], metric: str) -> dict | None:
+    """BD-rates picture by picture: their mean and both ends. None where a picture has none."""
+    rates = {}
+    for image in sorted({r["image"] for r in reference} & {r["image"] for r in other}):
+        curves = [means([r for r in rows if r["image"] == image]) for rows in (reference, other)]
+        if found := compare(*curves, metric):
+            rates[image] = found["percent"]
+    if not rates:
+        return None
+    best, worst = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
+    mean = round(statistics.mean(rates.values()), 2)
+    return {"mean": mean, "best": [best, rates[best]], "worst": [worst, rates[worst]], "pictures": len(rates)}
+
+
+def bd_rates(codecs: dict[str, dict], published: dict[str, dict]) -> dict[str, dict]:
+    """[metric][codec][reference]: every codec against all others and the published curves."""
+    tables: dict[str, dict] = {}
+    for metric in METRICS:
+        for name, codec in codecs.items():
+            row = tables.setdefault(metric, {}).setdefault(name, {})
+            for other, reference in codecs.items():
+                if other != name and (found := compare(reference["mean"], codec["mean"], metric)):
+                    row[other] = found | {"per_image": per_image(reference["rows"], codec["rows"], metric)}
+            for other, curve in published.items():
+                if found := compare(curve, codec["mean"], metric):
+                    row[f"published {other}"] = found
     return tables
+
+
+# What is measured.
 
 
 def shipped_photographs() -> list[Path]:
@@ -115,28 +216,102 @@ def shipped_photographs() -> list[Path]:
     return found
 
 
-def pictures(images: Path | None) -> list[Path]:
-    """Files to measure.
+def pictures(images: Path | None) -> dict[str, Path]:
+    """Files to measure, under the names that rows give them: paths relative to the folder.
 
     Raises: click.ClickException.
     """
     if images is None:
         if files := shipped_photographs():
-            return files
+            return {p.name: p for p in files}
         raise click.ClickException("no --images given, and neither scikit-image nor scikit-learn is installed")
-    if files := [p for p in sorted(images.iterdir()) if p.suffix.lower() in SUFFIXES]:
-        return files
+    if images.is_file():
+        return {images.name: images}
+    if files := [p for p in sorted(images.rglob("*")) if p.suffix.lower() in SUFFIXES]:
+        return {p.relative_to(images).as_posix(): p for p in files}
     raise click.ClickException(f"{images}: no pictures")
+
+
+def spread(items: list, count: int) -> list:
+    """At most `count` of the items, evenly over them, ends left out where there are more."""
+    if len(items) <= count:
+        return items
+    return [items[int((i + 0.5) * len(items) / count)] for i in range(count)]
+
+
+def compressai_weights(specs: tuple[str, ...]) -> dict[str, dict[int, Path]]:
+    """`mbt2018-mean:4=FILE` and so on -> files by model and quality.
+
+    Raises: click.UsageError.
+    """
+    found: dict[str, dict[int, Path]] = {}
+    for spec in specs:
+        model, _, path = spec.partition("=")
+        name, _, quality = model.partition(":")
+        if not quality.isdigit() or not Path(path).is_file():
+            raise click.UsageError(f"--compressai {spec}: expected MODEL:QUALITY=FILE, as in mbt2018-mean:4=q4.pth")
+        found.setdefault(name, {})[int(quality)] = Path(path)
+    return found
+
+
+class Bench:
+    """One result file and the rows in it."""
+
+    def __init__(self, out: Path, machine: dict):
+        self.out = out
+        self.result = machine | {"codecs": {}}
+        self.stored = time.monotonic()
+        if out.exists():
+            before = json.loads(out.read_text())
+            if {k: before.get(k) for k in machine} == machine:
+                self.result = before
+
+    def entry(self, name: str, version: str) -> dict:
+        """The rows of a codec; those of another version are dropped."""
+        entry = self.result["codecs"].get(name)
+        if entry is None or entry["version"] != version:
+            entry = self.result["codecs"][name] = {"version": version, "rows": [], "speed": []}
+        return entry
+
+    def store(self, now: bool = True) -> None:
+        if now or time.monotonic() - self.stored > STORE_SECONDS:
+            write_bytes(str(self.out), json.dumps(self.result, indent=1).encode() + b"\n", overwrite=True)
+            self.stored = time.monotonic()
+
+
+@contextlib.contextmanager
+def workers(bench: Bench, processes: int, codec: tuple):
+    """Worker processes with a codec each; rows are stored and what waits is dropped, however the block ends."""
+    if not processes:
+        yield None
+        return
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), start_worker, codec)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        bench.store()
+
+
+def bar(label: str, length: int):
+    return click.progressbar(length=length, label=f"{label:18}", show_pos=True, file=click.get_text_stream("stderr"))
 
 
 @click.command()
 @click.option(
     "--images",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of pictures. Default: photographs that scikit-image and scikit-learn carry.",
+    type=click.Path(exists=True, path_type=Path),
+    help="Folder of pictures, or one. Default: photographs that scikit-image and scikit-learn carry.",
 )
 @click.option("--codecs", help=f"Comma-separated, of {', '.join(CODECS)}. Default: all; with --quick the fast ones.")
-@click.option("--model", default="fast-1", show_default=True, help="Weights for lat: name or path.")
+@click.option("-m", "--model", default=DEFAULT, show_default=True, help="Weights for lat: name or path.")
+@click.option(
+    "--compressai",
+    "specs",
+    multiple=True,
+    metavar="MODEL:QUALITY=FILE",
+    help="Weights of a model of CompressAI's zoo, which is measured too; may be given several times.",
+)
 @click.option(
     "--anchors",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -147,76 +322,91 @@ def pictures(images: Path | None) -> list[Path]:
 )
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report page too.")
 @click.option("--quick", is_flag=True, help="Every second setting, fast rivals: a few minutes.")
-@click.option("--threads", type=int, default=torch.get_num_threads(), show_default=True)
-@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True, help="Timings are medians of so many.")
+@click.option("-j", "--jobs", type=click.IntRange(1), default=os.cpu_count(), help="Processes for the rates.")
+@click.option("--threads", type=click.IntRange(1), default=torch.get_num_threads(), help="Threads when timed.")
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="Timings are medians of so many.")
+@click.option("--timed", "timed_pictures", default=3, show_default=True, help="Pictures to time; 0: none.")
 def main(
     images: Path | None,
     codecs: str | None,
     model: str,
+    specs: tuple[str, ...],
     anchors: Path | None,
     out: Path,
     html: Path | None,
     quick: bool,
+    jobs: int,
     threads: int,
     repeats: int,
+    timed_pictures: int,
 ) -> None:
     """Measure this codec and its rivals on pictures: real file bytes, quality, seconds."""
-    torch.set_num_threads(threads)
-    names = codecs.split(",") if codecs else list(QUICK if quick else CODECS)
-    if unknown := set(names) - set(CODECS):
-        raise click.UsageError(f"unknown codec {', '.join(unknown)}; known: {', '.join(CODECS)}")
+    weights = compressai_weights(specs)
+    names = [*(codecs.split(",") if codecs else QUICK if quick else CODECS), *weights]
+    if unknown := set(names) - set(CODECS) - set(weights):
+        raise click.UsageError(f"unknown codec {', '.join(sorted(unknown))}; known: {', '.join(CODECS)}")
     files = pictures(images)
     out.parent.mkdir(parents=True, exist_ok=True)
-    machine = {"processor": processor(), "threads": threads, "platform": platform.platform(), "repeats": repeats}
-    result = machine | {"codecs": {}, "bd_rate_psnr": {}}
-    if out.exists():
-        before = json.loads(out.read_text())
-        if {k: before.get(k) for k in machine} == machine:
-            result = before
-
-    def store() -> None:
-        write_bytes(str(out), json.dumps(result, indent=1).encode() + b"\n", overwrite=True)
-
+    machine = {"processor": processor(), "threads": threads, "platform": platform.platform()}
+    bench = Bench(out, machine)
     for name in names:
         try:
-            codec = CODECS[name](model)
+            codec = build(name, model, weights)
         except ImportError as error:
             click.echo(f"{name}: left out, {error}", err=True)
             continue
-        entry = result["codecs"].get(name)
-        if entry is None or entry["version"] != codec.version:
-            entry = result["codecs"][name] = {"version": codec.version, "rows": []}
+        entry = bench.entry(name, codec.version)
+        settings = list(codec.settings[::2] if quick else codec.settings)
         have = {(r["image"], r["setting"]) for r in entry["rows"]}
-        settings = codec.settings[::2] if quick else codec.settings
-        todo = [(p, s) for p in files for s in settings if (p.name, s) not in have]
-        with click.progressbar(todo, label=f"{name:10}", show_pos=True, file=click.get_text_stream("stderr")) as bar:
-            warm = None
-            for path, setting in bar:
-                with Image.open(path) as opened:
-                    image = opened.convert("RGB")
-                if warm != path:
-                    codec.decode(codec.encode(image, setting))
-                    warm = path
-                entry["rows"].append({"image": path.name} | measure(codec, image, setting, repeats))
-                if setting == settings[-1]:
-                    store()
-        rows = entry["rows"]
-        pixels = sum(8 * r["bytes"] / r["bpp"] for r in rows) / 1e6
-        entry["encode_mp_per_s"] = round(pixels / sum(r["encode_s"] for r in rows), 2)
-        entry["decode_mp_per_s"] = round(pixels / sum(r["decode_s"] for r in rows), 2)
-        entry["mean"] = means(rows)
-    result["bd_rate_psnr"] = bd_rates(result["codecs"], anchors)
-    store()
-    for name, table in result["bd_rate_psnr"].items():
-        for other, rate in table.items():
-            if name == "lat" or "lat" not in result["codecs"]:
-                span = f"{rate['from_db']} … {rate['to_db']} dB"
-                click.echo(f"{name} against {other}: {rate['percent']:+.2f} %  ({span})")
+        todo = [(image, s) for image in files for s in settings if (image, s) not in have]
+        have = {(r["image"], r["setting"]) for r in entry["speed"]}
+        few = [(image, s) for image in spread(list(files), timed_pictures) for s in spread(settings, 3)]
+        few = [pair for pair in few if pair not in have]
+        with workers(bench, jobs if todo else 0, (name, model, weights)) as pool, bar(name, len(todo)) as progress:
+            running = {pool.submit(rate_row, files[image], s): image for image, s in todo}
+            for done in as_completed(running):
+                entry["rows"].append({"image": running[done]} | done.result())
+                progress.update(1)
+                bench.store(now=False)
+        order = {image: i for i, image in enumerate(files)}
+        entry["rows"].sort(key=lambda r: (order.get(r["image"], -1), r["bpp"]))
+        with (
+            workers(bench, 1 if few else 0, (name, model, weights)) as pool,
+            bar(f"{name}, timed", len(few)) as progress,
+        ):
+            if few and "memory" not in entry:
+                image = max(files, key=lambda image: files[image].stat().st_size)
+                middle = settings[len(settings) // 2]
+                row = pool.submit(memory_row, files[image], middle, threads).result()
+                entry["memory"] = {"image": image} | row
+            for image, setting in few:
+                row = pool.submit(speed_row, files[image], setting, threads, repeats).result()
+                entry["speed"].append({"image": image} | row)
+                progress.update(1)
+                bench.store(now=False)
+        entry["mean"] = means(entry["rows"])
+        if entry["speed"]:
+            entry |= speeds(entry["speed"])
+    result = bench.result
+    result["codecs"] = {name: entry for name, entry in result["codecs"].items() if entry.get("mean")}
+    result["published"] = anchor_curves(anchors) if anchors else {}
+    result["bd_rate"] = bd_rates(result["codecs"], result["published"])
+    bench.store()
+    print_table(result)
     click.echo(f"rows and means: {out}")
     if html:
         from .report import write
 
         write(result, files, model, html)
+
+
+def print_table(result: dict) -> None:
+    """BD-rates of lat (or of all, where it was not measured) in PSNR, with their range."""
+    table = result["bd_rate"]["psnr"]
+    for name in ["lat"] if "lat" in table else table:
+        for other, rate in table[name].items():
+            low, high = rate["range"]
+            click.echo(f"{name} against {other}: {rate['percent']:+.2f} %  ({low:.1f} … {high:.1f} dB)")
 
 
 if __name__ == "__main__":

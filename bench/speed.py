@@ -1,135 +1,128 @@
-"""Seconds in memory, after loading: megapixels a second of encoding and decoding, and start-up of the command.
+"""Speed and memory against size of picture, threads and codec, and start-up of the command.
 
-    python -m bench.speed --images DIR --photo LARGE.jpg --threads 2 --out bench/results/speed-fast-1.json
+    python -m bench.speed --images DIR --out bench/results/speed.json
 
-`--photo` adds one large photograph: whole processes of `lat`, and CompressAI's mbt2018-mean (quality 4, random
-weights, which cost what trained ones do) beside this codec in memory.
+Each row is one codec on one mosaic of the photographs, in a process of its own: memory of the first encode and
+decode, then the median of `--repeats` calls (one where a call takes seconds). lat runs with all weights that are
+installed. CompressAI's mbt2018-mean (quality 4) has random weights, which cost what trained ones do, up to 12 MP:
+it takes a picture whole. `processes` are whole runs of the command on a 12 MP JPEG, PNG out.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
-import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 
-from codec import Codec
+from codec.weights import DEFAULT, cards
 
-from .run import processor
+from .codecs import complete_torchvision
+from .everyday import tiled
+from .run import memory_row, processor, speed_row, start_worker, timed
 
-
-def seconds(action: Callable[[], object], repeats: int = 3) -> float:
-    """Median of several runs after one to warm up."""
-    action()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+SIZES = (0.1, 0.4, 1, 3, 12, 48, 100)  # megapixels
+THREAD_SIZE = 3
+RIVALS = {"jpeg": 80, "avif-s6": 60, "jxl": 75}  # settings of about the quality of lat's
+MBT_LARGEST = 12
 
 
-def process_seconds(*args: str) -> float:
-    return seconds(lambda: subprocess.run([sys.executable, *args], check=True, capture_output=True))
-
-
-def mbt2018_mean(image: Image.Image) -> dict[str, float] | str:
-    """Seconds of CompressAI's model on one picture, or why there are none."""
-    operators = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):  # missing where the registry's torchvision lies beside a CPU build of torch
-        if not hasattr(torch.ops.torchvision, name):
-            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+def random_mbt2018_mean(folder: Path) -> dict[str, dict[int, Path]]:
+    """A weights file of CompressAI's model, in the form that `bench.codecs.build` takes; {} where it is missing."""
+    complete_torchvision()
     try:
-        from compressai.zoo import mbt2018_mean as zoo
+        from compressai.zoo import mbt2018_mean
     except (ImportError, RuntimeError) as error:
-        return f"CompressAI cannot be imported here: {error}"
-    net = zoo(4, pretrained=False).eval()
-    net.update(force=True)
-    x = torch.tensor(np.asarray(image), dtype=torch.float32).permute(2, 0, 1)[None] / 255
-    x = F.pad(x, (0, -x.shape[3] % 64, 0, -x.shape[2] % 64))
-    with torch.inference_mode():
-        packed = net.compress(x)
-        return {
-            "encode_s": seconds(lambda: net.compress(x), 1),
-            "decode_s": seconds(lambda: net.decompress(packed["strings"], packed["shape"]), 1),
-        }
+        click.echo(f"mbt2018-mean: left out, {error}", err=True)
+        return {}
+    path = folder / "random.pth"
+    torch.save(mbt2018_mean(4, pretrained=False).state_dict(), path)
+    return {"mbt2018-mean": {4: path}}
 
 
-def large_photo(path: Path, codec: Codec, quality: int, threads: int) -> dict:
-    """One large photograph: this codec in memory and as processes, and mbt2018-mean in memory."""
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
-    data = codec.encode(image, quality)
-    with tempfile.TemporaryDirectory() as folder:
-        packed, back = str(Path(folder) / "photo.lat"), str(Path(folder) / "photo.png")
-        common = ("--overwrite", "--threads", str(threads))
-        lat = ("-m", "codec.cli")
-        compress = process_seconds(*lat, "compress", str(path), "-o", packed, "-q", str(quality), *common)
-        decompress = process_seconds(*lat, "decompress", packed, "-o", back, *common)
+def measure(codec: tuple, setting: int, picture: Path, threads: int, repeats: int) -> dict:
+    """Memory, then seconds, in a fresh process."""
+    with ProcessPoolExecutor(1, get_context("spawn"), start_worker, codec) as pool:
+        memory = pool.submit(memory_row, picture, setting, threads).result()
+        return memory | pool.submit(speed_row, picture, setting, threads, repeats).result() | {"threads": threads}
+
+
+def process_seconds(repeats: int, *args: str) -> float:
+    command = [sys.executable, *args]
+    return timed(lambda: subprocess.run(command, check=True, capture_output=True), repeats, patience=60)[1]
+
+
+def start_up(folder: Path, repeats: int) -> dict[str, float]:
+    dot, packed = folder / "dot.png", folder / "dot.lat"
+    Image.new("RGB", (1, 1)).save(dot)
+    lat = ("-m", "codec.cli")
     return {
-        "megapixels": image.width * image.height / 1e6,
-        "lat": {
-            "encode_s": seconds(lambda: codec.encode(image, quality)),
-            "decode_s": seconds(lambda: codec.decode(data)),
-            "compress_process_s": compress,
-            "decompress_process_s": decompress,
-        },
-        "mbt2018-mean": mbt2018_mean(image),
+        "import_torch_s": process_seconds(repeats, "-c", "import torch"),
+        "compress_1x1_s": process_seconds(repeats, *lat, "compress", str(dot), "--overwrite"),
+        "decompress_1x1_s": process_seconds(repeats, *lat, "decompress", str(packed), "--overwrite"),
+        "info_s": process_seconds(repeats, *lat, "info", str(packed)),
+    }
+
+
+def whole_processes(images: Path, folder: Path, quality: int, threads: int, repeats: int) -> dict[str, float]:
+    source, packed, back = (str(folder / f"photo.{s}") for s in ("jpg", "lat", "png"))
+    tiled(images, 12).save(source, "JPEG", quality=92, subsampling="4:4:4")
+    common = ("--overwrite", "--threads", str(threads))
+    lat = ("-m", "codec.cli")
+    return {
+        "compress_s": process_seconds(repeats, *lat, "compress", source, "-o", packed, "-q", str(quality), *common),
+        "decompress_s": process_seconds(repeats, *lat, "decompress", packed, "-o", back, *common),
     }
 
 
 @click.command()
 @click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--model", default="fast-1", show_default=True)
 @click.option("--quality", default=50, show_default=True)
-@click.option("--photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--threads", type=int, default=2, show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=torch.get_num_threads(), show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--largest", default=100.0, show_default=True, help="Megapixels of the largest mosaic.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
-def main(images: Path, model: str, quality: int, photo: Path | None, threads: int, out: Path) -> None:
-    torch.set_num_threads(threads)
-    codec, rows = Codec.load(model), []
-    for path in sorted(images.glob("*.png")):
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-        data = codec.encode(image, quality)
-        megapixels = image.width * image.height / 1e6
-        encode, decode = seconds(lambda: codec.encode(image, quality)), seconds(lambda: codec.decode(data))  # noqa: B023
-        rows.append({"image": path.name, "megapixels": megapixels, "encode_s": encode, "decode_s": decode})
-    total = sum(r["megapixels"] for r in rows)
-    with tempfile.TemporaryDirectory() as folder:
-        dot, packed = Path(folder) / "dot.png", Path(folder) / "dot.lat"
-        Image.new("RGB", (1, 1)).save(dot)
-        start_up = {
-            "import_torch_s": process_seconds("-c", "import torch"),
-            "compress_1x1_s": process_seconds("-m", "codec.cli", "compress", str(dot), "--overwrite"),
-            "decompress_1x1_s": process_seconds("-m", "codec.cli", "decompress", str(packed), "--overwrite"),
-            "info_s": process_seconds("-m", "codec.cli", "info", str(packed)),
+def main(images: Path, quality: int, threads: int, repeats: int, largest: float, out: Path) -> None:
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        compressai = random_mbt2018_mean(folder)
+        codecs = [(f"lat {weights}", ("lat", weights, {}), quality) for weights in cards()]
+        codecs += [(rival, (rival, DEFAULT, {}), setting) for rival, setting in RIVALS.items()]
+        codecs += [(model, (model, DEFAULT, compressai), 4) for model in compressai]
+        for size in (s for s in SIZES if s <= largest):
+            picture = folder / "mosaic.bmp"
+            tiled(images, size).save(picture)
+            counts = sorted({1, threads, os.cpu_count() or 1}) if size == THREAD_SIZE else [threads]
+            for label, codec, setting in codecs:
+                if label in compressai and size > MBT_LARGEST:
+                    continue
+                for count in counts:
+                    row = {"codec": label} | measure(codec, setting, picture, count, repeats)
+                    rows.append(row)
+                    mp = row["megapixels"]
+                    click.echo(
+                        f"{label:14} {mp:6.1f} MP {count} threads: {mp / row['encode_s']:8.2f} MP/s to encode, "
+                        f"{mp / row['decode_s']:8.2f} to decode; {row['encode_mb']} and {row['decode_mb']} MB"
+                    )
+        result = {
+            "processor": processor(),
+            "torch": torch.__version__,
+            "platform": platform.platform(),
+            "quality": quality,
+            "start_up": start_up(folder, repeats),
+            "processes_12mp": whole_processes(images, folder, quality, threads, repeats),
+            "rows": rows,
         }
-    result = {
-        "weights": codec.name,
-        "processor": processor(),
-        "threads": threads,
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-        "quality": quality,
-        "encode_mp_per_s": round(total / sum(r["encode_s"] for r in rows), 2),
-        "decode_mp_per_s": round(total / sum(r["decode_s"] for r in rows), 2),
-        "start_up": {k: round(v, 3) for k, v in start_up.items()},
-        "rows": rows,
-    }
-    if photo:
-        result["large_photo"] = large_photo(photo, codec, quality, threads)
     out.write_text(json.dumps(result, indent=1) + "\n")
     click.echo(json.dumps({k: v for k, v in result.items() if k != "rows"}, indent=1))
 

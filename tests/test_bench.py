@@ -2,12 +2,19 @@
 
 import json
 import math
+import re
+import shutil
+import subprocess
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
-from bench.metrics import bd_rate, ms_ssim, psnr
+from bench import codecs
+from bench.metrics import METRICS, bd_rate, ms_ssim, psnr, psnr_y, scaled, ssimulacra2
+from bench.report import write
+from bench.run import compare, main, means, per_image, spread
 from tests.conftest import run
 
 
@@ -46,67 +53,196 @@ def test_ms_ssim_knows_its_limits(photo):
     assert ms_ssim(a[:160], a[:160]) is None
 
 
-def test_a_run_keeps_every_row(tmp_path, crop):
-    images = tmp_path / "images"
-    images.mkdir()
-    Image.fromarray(crop).save(images / "a.png")
-    out = tmp_path / "result.json"
-    done = run("-m", "bench.run", "--images", str(images), "--codecs", "lat,jpeg", "--out", str(out), text=True)
+def test_a_point_that_more_bytes_do_not_improve_is_left_out():
+    straight = bd_rate([1, 2, 4], [30, 32, 34], [0.5, 1, 2], [30, 32, 34])
+    folded = bd_rate([1, 2, 4], [30, 32, 34], [0.5, 1, 1.5, 2], [30, 32, 31, 34])
+    assert folded == pytest.approx(straight) and straight[0] == pytest.approx(-50)
+
+
+def test_luma_by_hand():
+    a = np.zeros((4, 4, 3), np.uint8)
+    b = a + np.array([0, 10, 0], np.uint8)  # luma differs by 5.87 everywhere
+    assert psnr_y(a, b) == pytest.approx(20 * math.log10(255 / 5.87))
+
+
+def test_ssimulacra2_falls_with_damage(photo):
+    a = np.asarray(photo)
+    noise = np.random.default_rng(0).normal(0, 1, a.shape)
+    scores = [ssimulacra2(a, np.clip(a + sigma * noise, 0, 255).astype(np.uint8)) for sigma in (0, 4, 16)]
+    assert scores[0] == pytest.approx(100) and scores == sorted(scores, reverse=True)
+    assert ssimulacra2(a[:7], a[:7]) is None
+
+
+def test_ms_ssim_is_compared_in_decibels():
+    assert scaled("ms_ssim", [0.9, 0.99]) == pytest.approx([10, 20])
+    assert scaled("psnr", [30, 40]) == [30, 40]
+
+
+def rows(image, rate):
+    return [
+        {"image": image, "setting": s, "bpp": rate * 2**s, "psnr": 30.0 + s, "psnr_y": 30.0 + s, "ms_ssim": None}
+        | {"ssimulacra2": None}
+        for s in range(4)
+    ]
+
+
+def test_rates_are_compared_on_means_and_picture_by_picture():
+    ours, theirs = rows("a", 1) + rows("b", 1), rows("a", 2) + rows("b", 4)
+    assert compare(means(theirs), means(ours), "psnr")["percent"] == pytest.approx(-66.67)  # mean rate 3 against 1
+    each = per_image(theirs, ours, "psnr")
+    assert each == {"mean": -62.5, "best": ["b", -75.0], "worst": ["a", -50.0], "pictures": 2}
+    assert compare(means(theirs), means(ours), "ms_ssim") is None
+
+
+def test_spread_takes_the_middle():
+    assert spread(list(range(9)), 3) == [1, 4, 7] and spread([1, 2], 3) == [1, 2]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, crop):
+    images = tmp_path_factory.mktemp("images")
+    (images / "deep").mkdir()
+    Image.fromarray(np.tile(crop, (2, 2, 1))).save(images / "a.png")
+    Image.fromarray(crop).save(images / "deep/b.png")
+    return images
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory, folder):
+    """A real run of the command over two pictures."""
+    out = tmp_path_factory.mktemp("bench") / "result.json"
+    args = ["--images", str(folder), "--codecs", "lat,jpeg,jpeg420", "--out", str(out), "-j", "2", "--repeats", "1"]
+    done = run("-m", "bench.run", *args, "--timed", "1", text=True)
     assert done.returncode == 0, done.stderr
-    result = json.loads(out.read_text())
-    rows = result["codecs"]["lat"]["rows"]
-    assert len(rows) == 15 and all(r["bpp"] == 8 * r["bytes"] / (128 * 96) for r in rows)
-    assert "jpeg" in result["bd_rate_psnr"]["lat"]
+    assert "lat against jpeg:" in done.stdout
+    return out
 
 
-def test_a_stopped_run_goes_on(tmp_path, crop):
-    images = tmp_path / "images"
-    images.mkdir()
-    Image.fromarray(crop).save(images / "a.png")
-    out = tmp_path / "result.json"
-    args = ["-m", "bench.run", "--images", str(images), "--codecs", "jpeg", "--out", str(out)]
-    assert run(*args).returncode == 0
-    first = json.loads(out.read_text())
-    first["codecs"]["jpeg"]["rows"] = first["codecs"]["jpeg"]["rows"][:5]
-    first["codecs"]["jpeg"]["rows"][0]["psnr"] = 1234.5
-    out.write_text(json.dumps(first))
-    assert run(*args).returncode == 0
-    rows = json.loads(out.read_text())["codecs"]["jpeg"]["rows"]
-    assert len(rows) == 12 and rows[0]["psnr"] == 1234.5
+def test_a_run_keeps_every_row(result):
+    entry = json.loads(result.read_text())["codecs"]["lat"]
+    sizes = {"a.png": 256 * 192, "deep/b.png": 128 * 96}
+    assert len(entry["rows"]) == 2 * len(codecs.Lat.settings)
+    assert all(r["bpp"] == 8 * r["bytes"] / sizes[r["image"]] and set(METRICS) < set(r) for r in entry["rows"])
+    assert all(r["encode_s"] > 0 and r["repeats"] == [1, 1] for r in entry["speed"]) and len(entry["speed"]) == 3
+    assert entry["memory"]["image"] == "a.png" and entry["encode_mp_per_s"] > 0
 
 
-def test_a_missing_rival_is_named_not_fatal(tmp_path, crop):
-    from bench.codecs import CODECS
+def test_a_stopped_run_goes_on(tmp_path, folder, result):
+    """Rows that are there are not measured again."""
+    out = tmp_path / "r.json"
+    before = json.loads(result.read_text())
+    entry = before["codecs"]["jpeg"]
+    entry["rows"], entry["speed"] = entry["rows"][:5], entry["speed"][:1]
+    entry["rows"][0]["psnr"] = 1234.5
+    out.write_text(json.dumps(before))
+    args = ["--images", str(folder), "--codecs", "jpeg", "--out", str(out), "--timed", "1", "--repeats", "1"]
+    done = run("-m", "bench.run", *args, text=True)
+    assert done.returncode == 0, done.stderr
+    after = json.loads(out.read_text())["codecs"]["jpeg"]
+    assert len(after["rows"]) == 2 * len(codecs.Jpeg.settings) and len(after["speed"]) == 3
+    assert [r["psnr"] for r in after["rows"]].count(1234.5) == 1
 
-    images = tmp_path / "images"
-    images.mkdir()
-    Image.fromarray(crop).save(images / "a.png")
+
+def test_a_missing_rival_is_named_not_fatal(tmp_path, folder):
     code = (
         "import sys; sys.modules['pillow_jxl'] = None\n"
         "from bench.run import main; main(sys.argv[1:], standalone_mode=False)"
     )
-    args = ["--images", str(images), "--codecs", "jxl,jpeg", "--out", str(tmp_path / "r.json")]
-    done = run("-c", code, *args, text=True)
+    args = ["--images", str(folder), "--codecs", "jxl,jpeg", "--out", str(tmp_path / "r.json"), "--timed", "0"]
+    done = run("-c", code, *args, "--quick", text=True)
     assert done.returncode == 0 and "jxl: left out" in done.stderr, done.stderr
-    assert all(len(c.settings) >= 8 for c in CODECS.values())
 
 
-def test_the_page_says_what_the_run_measured(tmp_path, crop):
-    from bench.report import bd_table
+def test_every_rival_has_enough_points():
+    assert all(len(c.settings) >= 8 for c in codecs.CODECS.values())
 
-    images = tmp_path / "images"
-    images.mkdir()
-    Image.fromarray(np.tile(crop, (2, 2, 1))).save(images / "a.png")
-    out, page = tmp_path / "r.json", tmp_path / "r.html"
-    args = ["--images", str(images)]
-    assert run("-m", "bench.run", *args, "--codecs", "lat,jpeg,jpeg420", "--out", str(out)).returncode == 0
-    done = run("-m", "bench.report", *args, "--result", str(out), "--out", str(page), text=True)
-    assert done.returncode == 0, done.stderr
-    text = page.read_text()
-    for row in bd_table(json.loads(out.read_text())):
-        assert f"{row['psnr']['percent']:+.1f} %" in text
-    assert "<script src" not in text and "<link" not in text  # nothing is fetched from elsewhere
-    assert "@@" not in text.split("<script>")[0]
+
+def test_unknown_words_are_usage_errors(folder):
+    with pytest.raises(click.UsageError, match="unknown codec nonsense"):
+        main(["--images", str(folder), "--codecs", "nonsense"], standalone_mode=False)
+    with pytest.raises(click.UsageError, match="MODEL:QUALITY=FILE"):
+        main(["--images", str(folder), "--compressai", "mbt2018-mean"], standalone_mode=False)
+
+
+def test_compressai_models_are_coded_to_bytes_and_back(tmp_path):
+    """In a process of its own: importing all of CompressAI warns."""
+    code = """
+import sys, torch
+from pathlib import Path
+from PIL import Image
+from bench.codecs import build, complete_torchvision
+complete_torchvision()
+from compressai.zoo import bmshj2018_factorized
+torch.manual_seed(0)
+path = Path(sys.argv[1])
+torch.save(bmshj2018_factorized(1, pretrained=False).state_dict(), path)
+codec = build("bmshj2018-factorized", "", {"bmshj2018-factorized": {1: path}})
+image = Image.open("tests/photos/kodim23.png").convert("RGB").crop((0, 0, 100, 70))
+data = codec.encode(image, 1)
+print(codec.decode(data).size, len(data) > 13, codec.decode(data) == codec.decode(bytes(data)))
+"""
+    done = run("-c", code, str(tmp_path / "w.pth"), text=True)
+    assert done.stdout == "(100, 70) True True\n", done.stderr
+
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+PROBE = """<script>
+const seen = {}, click = label => [...document.querySelectorAll("button")].find(b => b.textContent === label).click();
+const lines = () => [...document.querySelectorAll("#rd .scatterlayer .trace path.js-line")].length;
+setTimeout(() => {
+  seen.lines = lines(); seen.bars = document.querySelectorAll("#bytes .bars .point").length;
+  seen.marks = document.querySelectorAll("#speed .scatterlayer .points path").length;
+  seen.before = $("over").style.clipPath;
+  $("slider").value = 250; $("slider").dispatchEvent(new Event("input"));
+  seen.after = $("over").style.clipPath; seen.width = $("over").naturalWidth;
+  seen.ys = $("rd").data.find(t => t.name === "lat").y;
+  click("SSIMULACRA 2"); click("3 × zoom");
+  setTimeout(() => {
+    seen.title = $("rd").layout.yaxis.title.text; seen.zoomed = $("frame").style.width;
+    seen.table = $("bd").innerText; seen.error = window.failed || "";
+    document.body.innerHTML = "<pre id=seen>" + JSON.stringify(seen).replaceAll("<", "&lt;") + "</pre>";
+  }, 300);
+}, 800);
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory, folder, result):
+    out = tmp_path_factory.mktemp("page") / "report.html"
+    files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*.png"))}
+    write(json.loads(result.read_text()), files, "fast-1", out, count=1)
+    return out
+
+
+def test_the_page_needs_no_network(report):
+    text = report.read_text()
+    assert "<script src" not in text and "<link" not in text and "@@" not in text.split("<script>")[0]
+
+
+def test_the_page_says_what_the_run_measured(report, result):
+    rates = json.loads(result.read_text())["bd_rate"]
+    text = report.read_text()
+    for metric in ("psnr", "psnr_y", "ssimulacra2"):
+        for rival in ("jpeg", "jpeg420"):
+            assert f"{rates[metric]['lat'][rival]['percent']:+.1f} %" in text
+
+
+@pytest.mark.skipif(not BROWSER, reason="no Chromium on this machine")
+def test_the_page_works_in_a_browser(report, result):
+    """Curves, bars and marks are drawn, the slider and the buttons move, numbers are those of the JSON."""
+    page = report.with_name("probe.html")
+    watch = "<script>window.onerror = m => { window.failed = m; };</script>"
+    page.write_text(report.read_text().replace("<body>", "<body>" + watch).replace("</body>", PROBE + "</body>"))
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"]
+    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120)
+    seen = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.S)[1])
+    measured = json.loads(result.read_text())
+    assert seen["error"] == ""
+    assert seen["lines"] == 3 and seen["bars"] == 3 and seen["marks"] == 6
+    assert seen["ys"] == pytest.approx(measured["codecs"]["lat"]["mean"]["psnr"])
+    assert (seen["before"], seen["after"]) == ("inset(0px 50% 0px 0px)", "inset(0px 75% 0px 0px)")
+    assert seen["width"] == 128 and seen["zoomed"] == "384px" and seen["title"] == "SSIMULACRA 2"
+    assert f"{measured['bd_rate']['psnr']['lat']['jpeg']['percent']:+.1f} %" in seen["table"]
 
 
 def test_lat_bench_is_the_same_command():
