@@ -99,6 +99,12 @@ class Codec:
             raise ValueError(f"quality must be 0 … 100, got {quality}")
         return round(quality * (self.cfg.rates - 1) / 100)
 
+    def require(self, header: Header) -> None:
+        """Raises: MissingModelError where these are not the weights that a header names."""
+        if header.model != self.fingerprint:
+            written = weights.name_of(header.model) or header.model.hex()
+            raise MissingModelError(f"written with weights {written}, but {self.name} is loaded; use Codec.for_file")
+
     # -- encoding ------------------------------------------------------------------------------------------------
 
     def encode(
@@ -138,27 +144,52 @@ class Codec:
         y = self.model.analyse(x.div_(255), torch.tensor([row]))
         return y[(..., *box.shift(seen.left, seen.top).slices)]
 
+    def encode_tile(self, pixels: np.ndarray, box: Box, row: int) -> bytes:
+        """One tile of a picture (H, W, C)."""
+        y = self.analyse(pixels, box, row)
+        alpha = pixels[(*(box * LATENT).slices, -1)] if pixels.shape[2] in (2, 4) else None
+        return self.encode_latents(y, self.hyper_analyse(y, row), row, alpha)
+
     @torch.inference_mode()
     @torch.autocast("cpu", enabled=False)
-    def encode_tile(self, pixels: np.ndarray, box: Box, row: int) -> bytes:
-        """One tile of a picture (H, W, C): rate row, CRC of its latents, alpha where there is one, stream."""
-        y = self.analyse(pixels, box, row)
-        z = self.model.hyper_analyse(y, torch.tensor([row])).round_().clamp_(-exact.Z_LIMIT, exact.Z_LIMIT)
-        writer = SymbolWriter()
-        writer.put(*self._z_symbols(z), self.z_tables)
+    def hyper_analyse(self, y: Tensor, row: int) -> Tensor:
+        """y (1, M, h, w) -> ẑ (1, Z, ⌈h/4⌉, ⌈w/4⌉), whole numbers."""
+        z = self.model.hyper_analyse(y, torch.tensor([row]))
+        return z.round_().clamp_(-exact.Z_LIMIT, exact.Z_LIMIT)
 
-        def write(t: int, mu: Tensor, index: Tensor) -> Tensor:
+    @torch.inference_mode()
+    def encode_latents(self, y: Tensor, z_hat: Tensor, row: int, alpha: np.ndarray | None = None) -> bytes:
+        """A tile's record: rate row, CRC of its latents, uint8 alpha (H, W) where there is one, stream."""
+        writer = SymbolWriter()
+        writer.put(*self._z_symbols(z_hat), self.z_tables)
+
+        def write(symbols: np.ndarray, index: np.ndarray) -> None:
+            writer.put(symbols, index, self.y_tables)
+
+        _, crc = self.quantise(y, z_hat, row, write)
+        packed = b""
+        if alpha is not None:
+            packed = pack_alpha(alpha)
+            packed = container.varint(len(packed)) + packed
+        return struct.pack("<BI", row, crc) + packed + writer.finish()
+
+    @torch.inference_mode()
+    def quantise(
+        self, y: Tensor, z_hat: Tensor, row: int, write: Callable[[np.ndarray, np.ndarray], None] | None = None
+    ) -> tuple[Tensor, int]:
+        """y (1, M, h, w) -> the ŷ that a file restores, and its CRC; `write` gets the coded symbols and their tables.
+
+        ŷ given with its own ẑ comes back unchanged.
+        """
+
+        def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
             symbols = exact.gather(y, t).sub_(mu).round_().clamp_(1 - exact.Y_LIMIT, exact.Y_LIMIT - 1)
             coded = index > 0  # at the smallest σ a symbol is 0 but once in 50,000: not worth coding
-            writer.put(symbols[coded].int().numpy(), index[coded].numpy(), self.y_tables)
+            if write:
+                write(symbols[coded].int().numpy(), index[coded].numpy())
             return symbols.mul_(coded)
 
-        _, crc = self.entropy.run(z, row, box.height, box.width, write)
-        alpha = b""
-        if pixels.shape[2] in (2, 4):
-            packed = pack_alpha(pixels[(*(box * LATENT).slices, -1)])
-            alpha = container.varint(len(packed)) + packed
-        return struct.pack("<BI", row, crc) + alpha + writer.finish()
+        return self.entropy.run(z_hat, row, y.shape[2], y.shape[3], visit)
 
     def _z_symbols(self, z: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """ẑ (1, Z, h, w) -> flat symbols and their tables, one per channel."""
@@ -206,9 +237,7 @@ class Codec:
     ) -> np.ndarray:
         """uint8 (H, W, C) of a region of a parsed file."""
         header = parsed.header
-        if header.model != self.fingerprint:
-            written = weights.name_of(header.model) or header.model.hex()
-            raise MissingModelError(f"written with weights {written}, but {self.name} is loaded; use Codec.for_file")
+        self.require(header)
         under = Box(
             region.left // LATENT, region.top // LATENT, -(-region.right // LATENT), -(-region.bottom // LATENT)
         )
@@ -252,7 +281,7 @@ class Codec:
                 box, tile = tile_box(header, index), decoded[index].result()
                 x = self.synthesise(y_hat, tile.row)[(box.shift(seen.left, seen.top) * LATENT).slices]
                 if header.mode in ("L", "LA"):
-                    x = np.round(x.mean(2, keepdims=True)).astype(np.uint8)
+                    x = to_grey(x)
                 if tile.alpha is not None:
                     x = np.concatenate([x, tile.alpha], 2)
                 yield box, x
@@ -323,6 +352,11 @@ def _two_at_a_time() -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def to_grey(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> (H, W, 1): the rounded mean, as files of mode L are decoded."""
+    return np.round(pixels.mean(2, keepdims=True)).astype(np.uint8)
 
 
 def pack_alpha(alpha: np.ndarray) -> bytes:

@@ -62,6 +62,23 @@ class Tables:
         ends = np.cumsum(lengths)
         return cls([flat[end - n : end] for end, n in zip(ends, lengths)], list(offsets))
 
+    def probabilities(self, i: int) -> np.ndarray:
+        """Of table i's symbols, offset … offset + n − 1, without the escape: they sum to a little less than 1."""
+        return np.diff(self.cdfs[i])[:-1] / (1 << PRECISION)
+
+    def draw(self, indices: np.ndarray, random: np.random.Generator, temperature: float = 1.0) -> np.ndarray:
+        """A symbol from each table in `indices`. Temperature 0 takes the likeliest, 1 the model's own distribution."""
+        out = np.empty(len(indices), np.int64)
+        for i in np.unique(indices):
+            at, p = indices == i, self.probabilities(int(i))
+            if temperature == 0:
+                out[at] = self.offsets[i] + p.argmax()
+                continue
+            cumulative = np.cumsum(p ** (1 / temperature))
+            uniform = random.random(int(at.sum())) * cumulative[-1]
+            out[at] = self.offsets[i] + np.searchsorted(cumulative, uniform, side="right").clip(max=len(p) - 1)
+        return out
+
 
 def quantise_pmf(pmf: np.ndarray) -> np.ndarray:
     """Probabilities (the rest of 1 goes to the escape) -> cumulative frequencies, none of them zero."""

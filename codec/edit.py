@@ -1,0 +1,107 @@
+"""Edits of latents that come back through the same decoder: blends, patches, and directions found from pairs.
+
+A direction is what a change of the picture (sharper, brighter, more colour …) does to each channel of ŷ, fitted on
+pairs of a photograph and its changed version: Δ = shift + scale · ŷ, in natural units, one shift and one scale
+a channel. `scale` is what matters where the sign of a coefficient carries no meaning (detail), `shift` where it
+does (brightness). Applied with a strength; 1 is the change of the pairs, negative goes the other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from codec import weights
+from codec.coder import Codec
+from codec.errors import LatError, MissingModelError
+from codec.latents import Latents, step
+
+MIN_VARIANCE = 1e-6  # of a channel, below which its scale is not fitted
+
+
+@dataclass(frozen=True)
+class Direction:
+    """(M,) float32 each, in natural units."""
+
+    shift: np.ndarray
+    scale: np.ndarray
+
+
+def blend(codec: Codec, a: Latents, b: Latents, t: float) -> Latents:
+    """(1 − t)·a + t·b; t beyond 0 … 1 extrapolates. b is brought to a's rate row; sizes must agree."""
+    return a * (1 - t) + b.at_row(codec, a.row) * t
+
+
+def paste(codec: Codec, target: Latents, patch: Latents, at: tuple[int, int], soft: float = 1.0) -> Latents:
+    """`patch` over `target` with its top left corner at latent position `at` (x, y), fading in over `soft` latents.
+
+    Raises: LatError where the patch leaves the target.
+    """
+    x, y = at
+    width, height = patch.grid
+    if x < 0 or y < 0 or x + width > target.grid[0] or y + height > target.grid[1]:
+        raise LatError(f"a patch of {width} × {height} latents at {x}, {y} leaves {target.grid[0]} × {target.grid[1]}")
+    mask = np.minimum.outer(ramp(height, soft), ramp(width, soft))
+    values = target.y_hat.copy()
+    under = values[:, y : y + height, x : x + width]
+    under += mask * (patch.at_row(codec, target.row).y_hat - under)
+    return target.with_y(values)
+
+
+def ramp(length: int, soft: float) -> np.ndarray:
+    """Rises from the ends of a side to 1 over `soft` positions."""
+    inside = np.arange(length) + 0.5
+    return np.clip(np.minimum(inside, length - inside) / max(soft, 0.5), 0, 1)
+
+
+def apply(codec: Codec, latents: Latents, direction: Direction, strength: float) -> Latents:
+    """ŷ + strength · (shift + scale · ŷ), in natural units; no channel is scaled below 0.05 of itself."""
+    values = latents.natural(codec)
+    scale = np.maximum(strength * direction.scale, -0.95)[:, None, None]
+    values = values + strength * direction.shift[:, None, None] + scale * values
+    return latents.with_y(values / step(codec, latents.row))
+
+
+def fit(codec: Codec, pairs: Iterable[tuple[np.ndarray, np.ndarray]], quality: float = 90) -> Direction:
+    """From pairs of uint8 pictures (H, W, 3), each before and after the change: least squares, channel by channel."""
+    n = 0
+    sums = np.zeros((4, codec.cfg.latents))  # of y, Δ, y², y·Δ
+    for before, after in pairs:
+        y, changed = (Latents.from_image(codec, p, quality, coded=False).natural(codec) for p in (before, after))
+        y, delta = (v.reshape(len(y), -1).astype(np.float64) for v in (y, changed - y))
+        sums += np.stack([v.sum(1) for v in (y, delta, y * y, y * delta)])
+        n += y.shape[1]
+    if n == 0:
+        raise LatError("no pairs to find a direction from")
+    mean, mean_delta, square, product = sums / n
+    variance = square - mean**2
+    scale = np.where(variance > MIN_VARIANCE, (product - mean * mean_delta) / np.maximum(variance, MIN_VARIANCE), 0)
+    return Direction((mean_delta - scale * mean).astype(np.float32), scale.astype(np.float32))
+
+
+def directions_file(codec: Codec) -> Path:
+    return weights.folder() / f"{codec.name}.directions"
+
+
+def save(directions: dict[str, Direction], path: Path) -> None:
+    tensors = {f"{name}.{part}": getattr(d, part) for name, d in directions.items() for part in ("shift", "scale")}
+    save_file(tensors, path)
+
+
+def load(path: Path) -> dict[str, Direction]:
+    """Directions by name.
+
+    Raises: MissingModelError.
+    """
+    if not path.is_file():
+        raise MissingModelError(
+            f"{path}: no directions; `python -m codec.train.directions` finds them from photographs"
+        )
+    tensors = load_file(path)
+    return {
+        n: Direction(tensors[f"{n}.shift"], tensors[f"{n}.scale"]) for n in sorted({k.split(".")[0] for k in tensors})
+    }

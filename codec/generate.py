@@ -1,0 +1,139 @@
+"""New latents from the prior: whole pictures, margins around one, the inside of a hole.
+
+ẑ is drawn from its table of each channel, then ŷ pass by pass from the tables that the context model picks, as a
+decoder would that is fed random bits. A prior trained for rate and distortion knows texture and edges, not objects:
+what comes out looks like grain, cloth, rust, foliage out of focus. Tiles of 1024 pixels are drawn independently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from codec import exact
+from codec.coder import QUALITY, Codec
+from codec.container import LATENT
+from codec.errors import LatError
+from codec.latents import HYPER, Latents, hyper_box
+from codec.tiles import Box
+
+CONTEXT = 8  # latents around a hole that its filling is drawn from
+
+
+def sample(
+    codec: Codec, width: int, height: int, seed: int = 0, quality: float = QUALITY, temperature: float = 1.0
+) -> Latents:
+    """Latents of a picture that the model made up; the same for the same seed and weights on every machine."""
+    if not (width > 0 and height > 0 and 0 <= temperature <= 4):
+        raise ValueError(f"cannot sample {width} × {height} pixels at temperature {temperature}")
+    random = np.random.default_rng(seed)
+    row = codec.row(quality)
+    grid = -(-height // LATENT), -(-width // LATENT)
+    y_hat = np.empty((codec.cfg.latents, *grid), np.float32)
+    z_hat = np.empty((codec.cfg.hyper, *(-(-n // HYPER) for n in grid)), np.float32)
+    frame = Latents(y_hat, row, width, height, codec.fingerprint, "RGB", z_hat)
+    for box in frame.tiles():
+        hyper = hyper_box(box)
+        shape = (1, codec.cfg.hyper, hyper.height, hyper.width)
+        channels = np.repeat(np.arange(codec.cfg.hyper), hyper.height * hyper.width)
+        z = torch.from_numpy(codec.z_tables.draw(channels, random, temperature)).float().view(shape)
+
+        def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
+            return drawn(codec, index, random, temperature)
+
+        y = codec.entropy.run(z, row, box.height, box.width, visit)[0]
+        z_hat[(..., *hyper.slices)], y_hat[(..., *box.slices)] = z[0].numpy(), y[0].numpy()
+    return frame
+
+
+def drawn(codec: Codec, index: Tensor, random: np.random.Generator, temperature: float) -> Tensor:
+    """Symbols of ŷ for table indices; 0 at index 0, as files have it."""
+    tables = index.numpy()
+    symbols = np.zeros(len(tables), np.float32)
+    symbols[tables > 0] = codec.y_tables.draw(tables[tables > 0], random, temperature)
+    return torch.from_numpy(symbols)
+
+
+def fill(codec: Codec, latents: Latents, hole: np.ndarray, seed: int = 0, temperature: float = 0.0) -> Latents:
+    """Draw the latents where `hole` (H, W) is true from what surrounds them; all others stay as they are.
+
+    The hole begins as the harmonic interpolation of its border; ẑ is computed from that, and the passes draw the
+    hole with the known latents given (going round again loses PSNR). Temperature 0 takes the likeliest values: best
+    PSNR, smooth; 1 gives texture. Raises: LatError.
+    """
+    if hole.shape != latents.y_hat.shape[1:]:
+        raise LatError(f"a hole of {hole.shape} positions for latents of {latents.y_hat.shape[1:]}")
+    if not hole.any():
+        return latents
+    if hole.all():
+        raise LatError("nothing is known of this picture: use sample")
+    random = np.random.default_rng(seed)
+    window = around(hole)
+    part = torch.from_numpy(latents.y_hat[(..., *window.slices)])[None]
+    missing = torch.from_numpy(hole[window.slices])
+    y = harmonic(part, missing).contiguous(memory_format=torch.channels_last)
+    visit = keeping(codec, y, missing, random, temperature)
+    z_hat = codec.hyper_analyse(y, latents.row)
+    y = codec.entropy.run(z_hat, latents.row, window.height, window.width, visit)[0]
+    y_hat = latents.y_hat.copy()
+    inside = y[0].numpy()
+    y_hat[(..., *window.slices)] = np.where(hole[window.slices], inside, y_hat[(..., *window.slices)])
+    return latents.with_y(y_hat)
+
+
+def keeping(
+    codec: Codec, y: Tensor, missing: Tensor, random: np.random.Generator, temperature: float
+) -> Callable[[int, Tensor, Tensor], Tensor]:
+    """A visit that draws where latents are missing and gives back y elsewhere (symbols need not be whole numbers)."""
+    where = missing.expand_as(y[0])[None]
+
+    def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
+        hidden = exact.gather(where, t)
+        given = (exact.gather(y, t) - mu).mul_(2**exact.MU_BITS).round_().mul_(2.0**-exact.MU_BITS)
+        return torch.where(hidden, drawn(codec, index, random, temperature), given)
+
+    return visit
+
+
+def around(hole: np.ndarray) -> Box:
+    """The hole's surroundings, CONTEXT latents wide, from a position where ẑ begins."""
+    rows, columns = (np.flatnonzero(hole.any(axis)) for axis in (1, 0))
+    bounds = Box(0, 0, hole.shape[1], hole.shape[0])
+    box = Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1).grow(CONTEXT, bounds)
+    return Box(box.left // HYPER * HYPER, box.top // HYPER * HYPER, box.right, box.bottom)
+
+
+def harmonic(y: Tensor, missing: Tensor) -> Tensor:
+    """y (1, M, H, W) with the missing positions (H, W) at the mean of their neighbours, all at once (Jacobi)."""
+    y = torch.where(missing, y[:, :, ~missing].mean(2)[:, :, None, None], y)
+    for _ in range(8 * max(missing.shape)):
+        edge = torch.nn.functional.pad(y, (1, 1, 1, 1), mode="replicate")
+        mean = (edge[..., :-2, 1:-1] + edge[..., 2:, 1:-1] + edge[..., 1:-1, :-2] + edge[..., 1:-1, 2:]) / 4
+        y = torch.where(missing, mean, y)
+    return y
+
+
+def outpaint(codec: Codec, latents: Latents, by: int, seed: int = 0, temperature: float = 0.3) -> Latents:
+    """The picture with `by` more latents (16 pixels each) drawn on every side, ring by ring from the inside."""
+    for ring in range(by):
+        latents = latents.pad(1, 1, 1, 1)
+        hole = np.ones(latents.y_hat.shape[1:], bool)
+        hole[1:-1, 1:-1] = False
+        latents = fill(codec, latents, hole, seed + ring, temperature)
+    return latents
+
+
+def hole_of(latents: Latents, box: tuple[int, int, int, int]) -> np.ndarray:
+    """Positions (H, W) whose pixels a box (left, top, right, bottom) in pixels touches.
+
+    Raises: LatError where it leaves the picture.
+    """
+    left, top, right, bottom = box
+    if not (0 <= left < right <= latents.width and 0 <= top < bottom <= latents.height):
+        raise LatError(f"box {box} leaves the picture of {latents.width} × {latents.height}")
+    hole = np.zeros(latents.y_hat.shape[1:], bool)
+    hole[top // LATENT : -(-bottom // LATENT), left // LATENT : -(-right // LATENT)] = True
+    return hole

@@ -1,0 +1,241 @@
+"""Latents as a thing of their own: from pictures and files, to pixels and files, and arithmetic on them.
+
+    latents = Latents.from_image(codec, image, quality=60)
+    half = (latents + Latents.from_image(codec, other, quality=60)) * 0.5
+    half.to_image(codec).save("between.png")
+    half.to_file(codec)                            # bytes of a .lat file that every reader decodes
+
+ŷ is an array (M, H, W) of float32 in units of the quantiser's step at rate row `row`, one position for 16 × 16
+pixels; ẑ (Z, ⌈H/4⌉, ⌈W/4⌉) are whole numbers, one position for 64 × 64 pixels. Latents that come from a file or a
+picture lie on the grid that the entropy coder knows (ŷ = whole number + prediction) and keep their ẑ: they go to
+.lat and .npz and back to the last bit. Edited latents have lost their ẑ and may lie anywhere. They decode to
+pixels as they are; `coded` puts them on the grid, which is what a file of them restores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from codec import container
+from codec.coder import QUALITY, TILE, Codec, to_grey
+from codec.container import LATENT, Container, Header
+from codec.errors import FormatError, LatError, LimitError
+from codec.image import MAX_PIXELS, from_array, from_pillow, to_pillow
+from codec.tiles import Box, latent_bounds, tile_box
+
+HYPER = 4  # latents per position of ẑ, each way
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """What a picture is between encoder and decoder. Alpha and metadata are not part of it."""
+
+    y_hat: np.ndarray  # (M, H, W) float32
+    row: int  # rate row
+    width: int  # of the picture, in pixels
+    height: int
+    model: bytes  # fingerprint of the weights
+    mode: str = "RGB"  # or "L"
+    z_hat: np.ndarray | None = None  # (Z, ⌈H/4⌉, ⌈W/4⌉) float32; None where ŷ was edited
+
+    # -- in and out ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_image(
+        cls, codec: Codec, image: Image.Image | np.ndarray, quality: float = QUALITY, coded: bool = True
+    ) -> Latents:
+        """Of a Pillow image or a uint8 array; `coded=False` skips the quantiser and leaves y as the network made it.
+
+        Raises: LatError, ValueError.
+        """
+        picture = from_pillow(image) if isinstance(image, Image.Image) else from_array(image)
+        height, width = picture.pixels.shape[:2]
+        row, bounds = codec.row(quality), Box(0, 0, -(-width // LATENT), -(-height // LATENT))
+        y = np.empty((codec.cfg.latents, bounds.height, bounds.width), np.float32)
+        mode = "L" if picture.mode in ("L", "LA") else "RGB"
+        empty = cls(y, row, width, height, codec.fingerprint, mode)
+        for box in empty.tiles():
+            y[(..., *box.slices)] = codec.analyse(picture.pixels, box, row)[0].numpy()
+        return empty.coded(codec) if coded else empty
+
+    @classmethod
+    def from_file(cls, codec: Codec, data: bytes, max_pixels: int = MAX_PIXELS) -> Latents:
+        """Of a .lat file: entropy decoding alone, no synthesis. Alpha is left out.
+
+        Raises: LatError and its kinds; also where tiles have different rate rows, which share no unit.
+        """
+        parsed = container.parse(data)
+        header, bounds = parsed.header, latent_bounds(parsed.header)
+        if header.width * header.height > max_pixels:
+            raise LimitError(f"{header.width} × {header.height} is more than {max_pixels} pixels")
+        codec.require(header)
+        y_hat = np.empty((codec.cfg.latents, bounds.height, bounds.width), np.float32)
+        z_hat = np.empty((codec.cfg.hyper, -(-bounds.height // HYPER), -(-bounds.width // HYPER)), np.float32)
+        rows = set()
+        for index in range(len(parsed.tiles)):
+            tile, box = codec.decode_tile(parsed, index), tile_box(header, index)
+            rows.add(tile.row)
+            y_hat[(..., *box.slices)] = tile.y_hat[0].numpy()
+            z_hat[(..., *hyper_box(box).slices)] = tile.z_hat[0].numpy()
+        if len(rows) > 1:
+            raise LatError(f"its tiles have {len(rows)} different rate rows, and latents need one: encode it anew")
+        mode = "L" if header.mode in ("L", "LA") else "RGB"
+        return cls(y_hat, rows.pop(), header.width, header.height, header.model, mode, z_hat)
+
+    def to_image(self, codec: Codec) -> Image.Image:
+        """Pixels, through the same tiles as a file of these latents: equal to decoding it where they are coded."""
+        codec.require(self.header)
+        out = np.empty((self.height, self.width, 1 if self.mode == "L" else 3), np.uint8)
+        bounds, reach = Box(0, 0, *self.grid), codec.model.g_s.reach
+        for box in self.tiles():
+            seen = box.grow(reach, bounds)
+            y_hat = torch.from_numpy(self.y_hat[(None, ..., *seen.slices)])
+            x = codec.synthesise(y_hat.contiguous(memory_format=torch.channels_last), self.row)
+            x = x[(box.shift(seen.left, seen.top) * LATENT).slices]
+            target = out[(box * LATENT).slices]
+            target[:] = (to_grey(x) if self.mode == "L" else x)[: target.shape[0], : target.shape[1]]
+        return to_pillow(out, {})
+
+    def to_file(self, codec: Codec) -> bytes:
+        """A .lat file. Edited latents are put on the coder's grid on the way, as `coded` does."""
+        codec.require(self.header)
+        records = [codec.encode_latents(y, z, self.row) for y, z in self._tensors(codec)]
+        return container.build(Container(self.header, records))
+
+    def coded(self, codec: Codec) -> Latents:
+        """The nearest latents that a file can hold, with the ẑ that belongs to them."""
+        codec.require(self.header)
+        y_hat = np.empty_like(self.y_hat)
+        z_hat = np.empty((codec.cfg.hyper, *(-(-n // HYPER) for n in y_hat.shape[1:])), np.float32)
+        for box, (y, z) in zip(self.tiles(), self._tensors(codec)):
+            y_hat[(..., *box.slices)] = codec.quantise(y, z, self.row)[0][0].numpy()
+            z_hat[(..., *hyper_box(box).slices)] = z[0].numpy()
+        return replace(self, y_hat=y_hat, z_hat=z_hat)
+
+    def save(self, file) -> None:
+        """To .npz (a path or a binary file): y_hat, z_hat where there is one, row, size, model, mode."""
+        arrays = {"y_hat": self.y_hat, "row": self.row, "size": (self.width, self.height), "mode": self.mode}
+        if self.z_hat is not None:
+            arrays["z_hat"] = self.z_hat
+        np.savez_compressed(file, model=np.frombuffer(self.model, np.uint8), **arrays)
+
+    @classmethod
+    def load(cls, file) -> Latents:
+        """From what `save` wrote.
+
+        Raises: FormatError.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as a:
+                width, height = map(int, a["size"])
+                fields = (a["y_hat"], int(a["row"]), width, height, a["model"].tobytes(), str(a["mode"]))
+                found = cls(*fields, a.get("z_hat"))
+        except (KeyError, ValueError, BadZipFile, EOFError) as error:
+            raise FormatError(f"no latents: {error}") from None
+        found._check()
+        return found
+
+    def _check(self) -> None:
+        y, z = self.y_hat, self.z_hat
+        good = y.ndim == 3 and y.dtype == np.float32 and y.shape[:0:-1] == self.grid and self.mode in ("L", "RGB")
+        if good and z is not None:
+            good = z.dtype == np.float32 and z.shape[1:] == tuple(-(-n // HYPER) for n in y.shape[1:])
+        if not good or not np.isfinite(y).all():
+            raise FormatError(f"no latents: ŷ of {y.dtype} {y.shape} for {self.width} × {self.height} pixels")
+
+    # -- geometry ------------------------------------------------------------------------------------------------
+
+    @property
+    def header(self) -> Header:
+        return Header(self.width, self.height, self.mode, TILE, self.model)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Latent positions across and down."""
+        return -(-self.width // LATENT), -(-self.height // LATENT)
+
+    def tiles(self) -> Iterator[Box]:
+        header = self.header
+        return (tile_box(header, i) for i in range(header.grid[0] * header.grid[1]))
+
+    def _tensors(self, codec: Codec) -> Iterator[tuple[Tensor, Tensor]]:
+        """(y, ẑ) of each tile; ẑ from y where it was lost."""
+        for box in self.tiles():
+            y = torch.from_numpy(self.y_hat[(None, ..., *box.slices)])
+            y = y.contiguous(memory_format=torch.channels_last)
+            if self.z_hat is None:
+                yield y, codec.hyper_analyse(y, self.row)
+            else:
+                yield y, torch.from_numpy(self.z_hat[(None, ..., *hyper_box(box).slices)])
+
+    def __getitem__(self, index: tuple[slice, slice]) -> Latents:
+        """latents[top:bottom, left:right] in latent positions; whole 16 × 16 squares, so the size is a multiple of 16
+        except where the picture ends."""
+        (top, bottom, step_y), (left, right, step_x) = (s.indices(n) for s, n in zip(index, self.grid[::-1]))
+        if (step_y, step_x) != (1, 1) or bottom <= top or right <= left:
+            raise LatError(f"latents{list(index)}: need steps of 1 and at least one position")
+        width = min(right * LATENT, self.width) - left * LATENT
+        height = min(bottom * LATENT, self.height) - top * LATENT
+        y_hat = self.y_hat[:, top:bottom, left:right].copy()
+        return replace(self, y_hat=y_hat, z_hat=None, width=width, height=height)
+
+    def pad(self, left: int = 0, top: int = 0, right: int = 0, bottom: int = 0, mode: str = "edge") -> Latents:
+        """More positions around, filled as numpy.pad's `mode` says. The picture grows to whole squares first."""
+        y_hat = np.pad(self.y_hat, ((0, 0), (top, bottom), (left, right)), mode)
+        height, width = (n * LATENT for n in y_hat.shape[1:])
+        return replace(self, y_hat=y_hat, z_hat=None, width=width, height=height)
+
+    # -- arithmetic ----------------------------------------------------------------------------------------------
+
+    def with_y(self, y_hat: np.ndarray) -> Latents:
+        """The same picture frame with other latents."""
+        return replace(self, y_hat=np.asarray(y_hat, np.float32), z_hat=None)
+
+    def __add__(self, other: Latents | float) -> Latents:
+        return self.with_y(self.y_hat + self._values(other))
+
+    def __sub__(self, other: Latents | float) -> Latents:
+        return self.with_y(self.y_hat - self._values(other))
+
+    def __mul__(self, factor: float | np.ndarray) -> Latents:
+        """By a number, or an array that broadcasts to (M, H, W)."""
+        return self.with_y(self.y_hat * factor)
+
+    __rmul__ = __mul__
+
+    def _values(self, other: Latents | float) -> np.ndarray | float:
+        if not isinstance(other, Latents):
+            return other
+        if other.model != self.model or other.row != self.row or other.y_hat.shape != self.y_hat.shape:
+            raise LatError(
+                f"latents of {other.grid} positions at rate row {other.row} do not go with {self.grid} at {self.row}: "
+                "they need the same size, rate row (`at_row` changes it) and weights"
+            )
+        return other.y_hat
+
+    def at_row(self, codec: Codec, row: int) -> Latents:
+        """The same values in the units of another rate row."""
+        if row == self.row:
+            return self
+        return self.with_y(self.natural(codec) / step(codec, row))
+
+    def natural(self, codec: Codec) -> np.ndarray:
+        """ŷ in units that all rate rows share, (M, H, W): the quantiser's step undone, as g_s sees it."""
+        return self.y_hat * step(codec, self.row)
+
+
+def step(codec: Codec, row: int) -> np.ndarray:
+    """The quantiser's step of a rate row, by channel, in natural units: (M, 1, 1)."""
+    return codec.model.gain_y_inverse[row].exp().numpy()[:, None, None]
+
+
+def hyper_box(box: Box) -> Box:
+    """Positions of ẑ that belong to a tile."""
+    return Box(box.left // HYPER, box.top // HYPER, -(-box.right // HYPER), -(-box.bottom // HYPER))
