@@ -1,0 +1,146 @@
+"""Where a picture is not what the model, or a set of normal pictures, leads one to expect.
+
+Two measures for every latent position (16 × 16 pixels), both from one analysis at high quality:
+
+surprise   bits beyond expectation, no reference needed. The context model says N(μ, σ) before it sees a latent;
+           −log₂ p minus the entropy of that Gaussian is ½·log₂e·(r²/σ² − 1), with r = y − μ and the quantiser's 1/12
+           added to σ². Its mean over channels is high where the picture breaks its own pattern: cuts, scratches.
+distance   of the latents from those of normal pictures. Pictures of the same size are taken as shots of a fixed
+           camera: mean and variance of every position. Otherwise all positions are pooled into one Gaussian
+           (Mahalanobis distance), for textures.
+
+The score of a picture is the mean of its TOP highest positions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from codec import exact
+from codec.coder import Codec
+from codec.errors import LatError
+from codec.image import from_array, from_pillow
+from codec.latents import Latents, step
+
+QUALITY = 80
+TOP = 4  # positions
+SHRINK = 1e-2  # of the pooled covariance towards a sphere
+PRIOR = 2  # pictures that the variance pooled over positions counts for, beside a position's own
+BITS = math.log2(math.e) / 2
+SIGMA = np.exp(np.linspace(math.log(exact.SIGMA_MIN), math.log(exact.SIGMA_MAX), exact.SIGMA_LEVELS))
+
+
+@dataclass(frozen=True)
+class Features:
+    """What one analysis gives: y (M, H, W) in natural units, surprise (H, W) in bits a latent."""
+
+    y: np.ndarray
+    surprise: np.ndarray
+
+
+def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
+    """Of a Pillow image or a uint8 array.
+
+    Raises: LatError.
+    """
+    latents = Latents.from_image(codec, image, QUALITY, coded=False)
+    surprise = np.empty(latents.y_hat.shape[1:], np.float32)
+    for box in latents.tiles():
+        y = torch.from_numpy(latents.y_hat[(None, ..., *box.slices)]).contiguous(memory_format=exact.LAYOUT)
+        excess = torch.zeros_like(y)
+
+        def visit(t: int, mu: Tensor, index: Tensor, y: Tensor = y, excess: Tensor = excess) -> Tensor:
+            residual = exact.gather(y, t) - mu
+            variance = torch.from_numpy(SIGMA[index.numpy()] ** 2 + 1 / 12).float()
+            exact.scatter(excess, t, BITS * (residual**2 / variance - 1))
+            return residual.round().mul_(index > 0)
+
+        codec.entropy.run(codec.hyper_analyse(y, latents.row), latents.row, box.height, box.width, visit)
+        surprise[box.slices] = excess[0].mean(0).numpy()
+    return Features(latents.y_hat * step(codec, latents.row), surprise)
+
+
+class Reference:
+    """Statistics of normal pictures."""
+
+    def __init__(self, normal: Sequence[Features]):
+        """Raises: LatError for fewer than two pictures."""
+        if len(normal) < 2:
+            raise LatError(f"{len(normal)} normal pictures: at least two are needed")
+        self.count, shapes = len(normal), {f.y.shape for f in normal}
+        self.aligned = shapes.pop() if len(shapes) == 1 else None
+        if self.aligned:
+            stack = np.stack([f.y for f in normal])
+            own = stack.var(0, ddof=1)
+            pooled = own.mean((1, 2), keepdims=True)
+            self.mean = stack.mean(0)
+            self.variance = (self.count * own + PRIOR * pooled) / (self.count + PRIOR) + 1e-6
+        else:
+            rows = np.concatenate([f.y.reshape(len(f.y), -1).T for f in normal]).astype(np.float64)
+            self.mean = rows.mean(0)
+            covariance = np.cov(rows.T)
+            covariance += SHRINK * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+            self.precision = np.linalg.inv(covariance)
+
+    def distance(self, found: Features) -> np.ndarray:
+        """(H, W), squared and divided by the number of channels: 1 on the average of normal pictures.
+
+        Raises: LatError where the reference is of a fixed camera and the picture of another size.
+        """
+        m, height, width = found.y.shape
+        if self.aligned:
+            if found.y.shape != self.aligned:
+                raise LatError(
+                    f"picture of {width} × {height} latents, but all normal pictures have {self.aligned[2]} × "
+                    f"{self.aligned[1]}: they count as shots of one scene; crop it to their size"
+                )
+            return ((found.y - self.mean) ** 2 / self.variance).mean(0)
+        rows = found.y.reshape(m, -1).T - self.mean
+        return (np.einsum("ij,jk,ik->i", rows, self.precision, rows) / m).reshape(height, width)
+
+
+def score(values: np.ndarray) -> float:
+    """Of a whole picture, from its map (H, W)."""
+    return float(np.sort(values, axis=None)[-TOP:].mean())
+
+
+def threshold(normal: Sequence[Features], false_alarms: float) -> float:
+    """Score that this part of normal pictures exceeds; each is scored by a reference of the others (four folds).
+
+    Raises: LatError for fewer than four pictures.
+    """
+    if len(normal) < 4:
+        raise LatError(f"{len(normal)} normal pictures: a threshold needs at least four")
+    folds = min(4, len(normal) // 2)
+    scores = []
+    for fold in range(folds):
+        reference = Reference([f for i, f in enumerate(normal) if i % folds != fold])
+        aligned = reference.aligned
+        held = [f for i, f in enumerate(normal) if i % folds == fold and (not aligned or f.y.shape == aligned)]
+        scores += [score(reference.distance(f)) for f in held]
+    return float(np.quantile(scores, 1 - false_alarms))
+
+
+def reconstruction_error(codec: Codec, image: Image.Image | np.ndarray, quality: float) -> np.ndarray:
+    """Squared error (H, W) of uint8 pixels at a quality, mean over channels."""
+    picture = from_pillow(image) if isinstance(image, Image.Image) else from_array(image)
+    original = picture.pixels[:, :, : 1 if picture.mode in ("L", "LA") else 3].astype(np.float32)
+    decoded = np.asarray(Latents.from_image(codec, picture.pixels, quality).to_image(codec), np.float32)
+    return ((original - decoded.reshape(original.shape)) ** 2).mean(2)
+
+
+def overlay(image: Image.Image, values: np.ndarray, low: float, high: float) -> Image.Image:
+    """The picture in grey, with a red veil from `low` (none) to `high` (full) of a map (H, W)."""
+    veil = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
+    width, height = (-(-n // 16) * 16 for n in image.size)
+    smooth = Image.fromarray((veil * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    alpha = np.asarray(smooth.crop((0, 0, *image.size)), np.float32)[:, :, None] / 255 * 0.8
+    grey = np.asarray(image.convert("L").convert("RGB"), np.float32)
+    return Image.fromarray((grey * (1 - alpha) + np.array([235.0, 40, 30]) * alpha).astype(np.uint8))
