@@ -34,7 +34,6 @@ TOP = 4  # positions
 SHRINK = 1e-2  # of the pooled covariance towards a sphere
 PRIOR = 2  # pictures that the variance pooled over positions counts for, beside a position's own
 BITS = math.log2(math.e) / 2
-SIGMA = np.exp(np.linspace(math.log(exact.SIGMA_MIN), math.log(exact.SIGMA_MAX), exact.SIGMA_LEVELS))
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
 
         def visit(t: int, mu: Tensor, index: Tensor, y: Tensor = y, excess: Tensor = excess) -> Tensor:
             residual = exact.gather(y, t) - mu
-            variance = torch.from_numpy(SIGMA[index.numpy()] ** 2 + 1 / 12).float()
+            variance = exact.SIGMAS[index.long()] ** 2 + 1 / 12
             exact.scatter(excess, t, BITS * (residual**2 / variance - 1))
             return residual.round().mul_(index > 0)
 

@@ -17,20 +17,11 @@ import click
 
 from codec import __version__, batch, container, files, weights
 from codec.batch import Job, Options, Row
+from codec.cli_parts import FAILED, LatCommand, parse_region, picture_suffixes, together
 from codec.errors import LatError
+from codec.latent_cli import latent
 
-FAILED, NOTHING_TO_DO = 1, 3
-
-
-class LatCommand(click.Command):
-    """Turns LatError into one line on stderr and exit code 1."""
-
-    def invoke(self, ctx: click.Context):
-        try:
-            return super().invoke(ctx)
-        except (LatError, MemoryError) as error:
-            click.echo(f"lat: {str(error) or 'not enough memory for this picture'}", err=True)
-            ctx.exit(FAILED)
+NOTHING_TO_DO = 3
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,17 +31,6 @@ def main() -> None:
 
     Exit codes: 0 all good, 1 a file failed, 2 wrong usage, 3 nothing to do.
     """
-
-
-def together(*options: Callable) -> Callable:
-    """Several click options as one decorator."""
-
-    def decorate(function: Callable) -> Callable:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
 
 
 def command(*options: Callable) -> Callable:
@@ -220,13 +200,6 @@ def summarise(rows: list[Row], planned: int, seconds: float) -> None:
         click.echo(f"  {row.status}: {row.source}", err=True)
 
 
-def picture_suffixes() -> set[str]:
-    """Suffixes of the pictures that a folder run takes."""
-    from PIL import Image
-
-    return {s for s, format in Image.registered_extensions().items() if format in Image.OPEN} - {".pdf", ".mpg", ".lat"}
-
-
 def parse_strip(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     parts = tuple(p.strip().lower() for p in value.split(",")) if value else ()
     known = ("icc", "exif", "xmp")
@@ -235,19 +208,6 @@ def parse_strip(ctx: click.Context, param: click.Parameter, value: str) -> tuple
     if unknown := set(parts) - set(known):
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: must be all, or some of {', '.join(known)}")
     return parts
-
-
-def parse_region(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
-    """ "x,y,w,h" -> (left, top, right, bottom)."""
-    if value is None:
-        return None
-    try:
-        x, y, w, h = (int(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not X,Y,W,H") from None
-    if min(x, y) < 0 or min(w, h) < 1:
-        raise click.BadParameter(f"{value} leaves the picture")
-    return x, y, x + w, y + h
 
 
 @command(
@@ -352,6 +312,8 @@ def bench(args: tuple[str, ...]) -> None:
         sys.exit(FAILED)
     run.main(args, prog_name="lat bench")
 
+
+main.add_command(latent)
 
 if __name__ == "__main__":
     main()

@@ -31,6 +31,7 @@ WIDE_LIMIT = 2**20  # of μ and σ before they are narrowed
 MU_BITS = 6  # μ and ŷ are multiples of 2^-6
 LEVEL_BITS = 5  # σ leaves as its position on the log-spaced table, in 1/32 of a step
 LEVEL_STEP = math.log(SIGMA_MAX / SIGMA_MIN) / (SIGMA_LEVELS - 1)  # of log σ
+SIGMAS = torch.linspace(math.log(SIGMA_MIN), math.log(SIGMA_MAX), SIGMA_LEVELS, dtype=torch.float64).exp().float()
 GAIN_BITS = 8  # of the gain that undoes the scaling of ẑ
 Z_LIMIT = 2**10  # |ẑ|
 Y_LIMIT = 2**14  # |symbol| of y: ŷ in units of 2^-MU_BITS stays exact
@@ -127,8 +128,10 @@ class EntropyModel:
 
     @torch.inference_mode()
     @torch.autocast("cpu", enabled=False)  # a caller's bfloat16 region must not reach in here
-    def run(self, z_hat: Tensor, row: int, height: int, width: int, visit: Visit) -> tuple[Tensor, int]:
-        """The four passes over ŷ (1, M, height, width), for encoder and decoder alike.
+    def run(
+        self, z_hat: Tensor, row: int, height: int, width: int, visit: Visit, passes: int = PASSES
+    ) -> tuple[Tensor, int]:
+        """The four passes over ŷ (1, M, height, width), or the first few, for encoder and decoder alike.
 
         `visit(t, mu, index)` gets the flat μ (float, in units of y) and table indices (uint8) of pass t in coding
         order and returns the symbols: the encoder rounds y − μ and writes, the decoder reads.
@@ -141,7 +144,7 @@ class EntropyModel:
         known = torch.cat([reduced, y_hat], 1)
         known = known.contiguous(memory_format=LAYOUT)
         crc = zlib.crc32(bytes([row]))
-        for t in range(PASSES):
+        for t in range(passes):
             mu, level = gather(h[:, :m], t), gather(h[:, m:], t)
             if t:
                 known[:, -m:] = self._narrow(y_hat * self.y_scale)

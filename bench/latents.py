@@ -1,0 +1,279 @@
+"""What sampling, filling and editing of latents are good for, in numbers and in pictures.
+
+python -m bench.latents sample --photos DIR --out bench/results/sample.json
+python -m bench.latents fill --photos DIR --out bench/results/fill.json
+python -m bench.latents edit --photos photos.tar --count 50 --out bench/results/edit.json
+python -m bench.latents gallery --photo PHOTO --second PHOTO --out bench/results/gallery.png
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from codec import Codec, anomaly, edit, generate
+from codec.coder import TILE
+from codec.container import LATENT
+from codec.latents import Latents
+from codec.train.data import decode_rgb, read_files
+from codec.weights import DEFAULT
+
+from .metrics import psnr
+
+STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
+HOLES = (16, 32)  # pixels a side
+ATTRIBUTE_OF = {
+    "brighten": "brightness",
+    "contrast": "contrast",
+    "denoise": "noise",
+    "saturate": "colour",
+    "sharpen": "detail",
+    "warm": "warmth",
+}
+FALLING = {"denoise"}  # the attribute falls with strength
+
+photos_option = click.option("--photos", type=click.Path(exists=True, path_type=Path), multiple=True, required=True)
+model_option = click.option("-m", "--model", default=DEFAULT, show_default=True)
+out_option = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
+
+
+@click.group()
+def main() -> None:
+    """Measure what can be done with latents."""
+
+
+def pictures(sources: tuple[Path, ...], count: int) -> list[np.ndarray]:
+    found = []
+    for data in read_files(list(sources)):
+        pixels = decode_rgb(data)
+        if pixels is not None and len(found) < count:
+            found.append(pixels)
+    return found
+
+
+def store(result: dict, out: Path) -> None:
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    click.echo(json.dumps(result, indent=1))
+
+
+# Sampling
+
+
+def own_entropy(codec: Codec, latents: Latents) -> float:
+    """Bits that the model itself expects along the path that drew these latents: the entropies of all tables used."""
+
+    def entropies(tables) -> np.ndarray:
+        rows = [tables.probabilities(i) for i in range(len(tables.cdfs))]
+        return np.array([-(p * np.log2(p)).sum() for p in rows])
+
+    of_y, of_z = entropies(codec.y_tables), entropies(codec.z_tables)
+    bits = of_z.sum() * latents.z_hat.shape[1] * latents.z_hat.shape[2]
+    used: list[np.ndarray] = []
+    if max(latents.grid) > TILE:
+        raise ValueError("one tile only")
+    y, z = torch.from_numpy(latents.y_hat[None]), torch.from_numpy(latents.z_hat[None])
+
+    codec.quantise(y, z, latents.row, lambda symbols, index: used.append(index))
+    return float(bits + sum(of_y[index].sum() for index in used))
+
+
+def statistics(pixels: np.ndarray) -> dict[str, float]:
+    """Slope of the log-log power spectrum of luma (photographs: about −2), mean saturation, spread of luma."""
+    luma = pixels @ np.array([0.299, 0.587, 0.114])
+    side = min(luma.shape) // 2 * 2
+    window = np.hanning(side)
+    power = np.abs(np.fft.fft2((luma[:side, :side] - luma[:side, :side].mean()) * np.outer(window, window))) ** 2
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.fftfreq(side), indexing="ij"))
+    band = (frequency > 0.02) & (frequency < 0.4)
+    slope = np.polyfit(np.log(frequency[band]), np.log(power[band] + 1e-9), 1)[0]
+    colour = pixels.max(2).astype(float) - pixels.min(2)
+    return {"spectrum_slope": float(slope), "colour": float(colour.mean()), "luma_spread": float(luma.std())}
+
+
+@main.command()
+@photos_option
+@model_option
+@click.option("--count", default=24, show_default=True)
+@out_option
+def sample(photos: tuple[Path, ...], model: str, count: int, out: Path) -> None:
+    """File bytes of samples against the model's own entropy, and statistics beside those of photographs."""
+    codec, by_quality = Codec.load(model), {}
+    for quality in (10, 30, 60):
+        drawn = [generate.sample(codec, 512, 512, seed, quality) for seed in range(count)]
+        bits = sum(8 * len(d.to_file(codec)) for d in drawn)
+        expected = sum(own_entropy(codec, d) for d in drawn)
+        found = [statistics(np.asarray(d.to_image(codec))) for d in drawn]
+        by_quality[quality] = {
+            "file_bits_over_entropy": round(bits / expected, 4),
+            "bpp": round(bits / (512 * 512 * count), 4),
+        } | {k: round(float(np.mean([f[k] for f in found])), 3) for k in found[0]}
+    real = [statistics(p) for p in pictures(photos, count)]
+    result = {"weights": codec.name, "samples": count, "by_quality": by_quality}
+    result["photographs"] = {k: round(float(np.mean([f[k] for f in real])), 3) for k in real[0]}
+    store(result, out)
+
+
+# Filling
+
+
+@main.command()
+@photos_option
+@model_option
+@click.option("--count", default=24, show_default=True)
+@click.option("--holes", default=8, show_default=True, help="In each photograph, of each size.")
+@out_option
+def fill(photos: tuple[Path, ...], model: str, count: int, holes: int, out: Path) -> None:
+    """PSNR inside holes on the latent grid, against the mean of their surroundings and OpenCV's two methods."""
+    codec = Codec.load(model)
+    errors: dict[int, dict[str, list]] = {side: {} for side in HOLES}
+    for i, photo in enumerate(pictures(photos, count)):
+        random = np.random.default_rng(i)
+        latents = Latents.from_image(codec, photo, 90)
+        for side in HOLES:
+            for _ in range(holes):
+                x, y = (LATENT * int(random.integers(3, n // LATENT - 3 - side // LATENT)) for n in photo.shape[1::-1])
+                inside = (slice(y, y + side), slice(x, x + side))
+                mask = np.zeros(photo.shape[:2], np.uint8)
+                mask[inside] = 255
+                around = (slice(y - 8, y + side + 8), slice(x - 8, x + side + 8))
+                border = photo[around][mask[around] == 0].mean(0)
+                hole = generate.hole_of(latents, (x, y, x + side, y + side))
+                window = (slice(y - 160 if y > 160 else 0, y + 160), slice(x - 160 if x > 160 else 0, x + 160))
+                filled = {
+                    "lat": np.asarray(generate.fill(codec, latents, hole).to_image(codec))[inside],
+                    "mean of the surroundings": np.broadcast_to(border, (side, side, 3)),
+                }
+                for name, method in (("OpenCV Telea", cv2.INPAINT_TELEA), ("OpenCV Navier-Stokes", cv2.INPAINT_NS)):
+                    whole = photo.copy()
+                    whole[window] = cv2.inpaint(np.ascontiguousarray(photo[window]), mask[window], 5, method)
+                    filled[name] = whole[inside]
+                for name, pixels in filled.items():
+                    errors[side].setdefault(name, []).append(psnr(photo[inside], pixels))
+    result = {"weights": codec.name, "photographs": count, "holes_each": holes, "opencv": cv2.__version__}
+    result["mean_psnr_in_hole"] = {s: {k: round(float(np.mean(v)), 3) for k, v in t.items()} for s, t in errors.items()}
+    store(result, out)
+
+
+# Editing
+
+
+def attributes(pixels: np.ndarray) -> dict[str, float]:
+    """What directions are to change, each on a scale of its own."""
+    x = pixels.astype(float)
+    luma = x @ np.array([0.299, 0.587, 0.114])
+    laplacian = cv2.Laplacian(luma, cv2.CV_64F)
+    return {
+        "brightness": float(luma.mean()),
+        "contrast": float(luma.std()),
+        "noise": float(np.median(np.abs(laplacian))),  # of flat parts: edges do not move a median
+        "detail": float(np.sqrt((laplacian**2).mean())),
+        "colour": float((x.max(2) - x.min(2)).mean()),
+        "warmth": float((x[:, :, 0] - x[:, :, 2]).mean()),
+    }
+
+
+@main.command("edit")
+@photos_option
+@model_option
+@click.option("--count", default=50, show_default=True)
+@out_option
+def edit_command(photos: tuple[Path, ...], model: str, count: int, out: Path) -> None:
+    """Does the intended attribute move with strength, in how many photographs; how far do the others move?"""
+    codec = Codec.load(model)
+    known = edit.load(edit.directions_file(codec))
+    tables: dict[str, list] = {name: [] for name in known}
+    spreads = []
+    for photo in pictures(photos, count):
+        latents = Latents.from_image(codec, photo[:384, :384], 90)
+        spreads.append(attributes(np.asarray(latents.to_image(codec))))
+        for name, direction in known.items():
+            edited = [np.asarray(edit.apply(codec, latents, direction, s).to_image(codec)) for s in STRENGTHS]
+            tables[name].append([attributes(e) for e in edited])
+    between = {k: float(np.std([s[k] for s in spreads])) for k in spreads[0]}  # over photographs: the unit of moves
+    result: dict = {"weights": codec.name, "photographs": len(spreads), "strengths": STRENGTHS, "directions": {}}
+    for name, rows in tables.items():
+        aim, sign = ATTRIBUTE_OF[name], -1 if name in FALLING else 1
+        monotone = [all(sign * (b[aim] - a[aim]) > 0 for a, b in zip(row, row[1:])) for row in rows]
+        moves = {k: float(np.mean([row[-2][k] - row[2][k] for row in rows])) / between[k] for k in between}
+        result["directions"][name] = {
+            "attribute": aim,
+            "monotone": round(float(np.mean(monotone)), 3),
+            "moves_at_strength_1": {k: round(v, 3) for k, v in moves.items()},
+        }
+    store(result, out)
+
+
+# Gallery
+
+
+def sheet(rows: list[tuple[str, list[Image.Image]]], side: int) -> Image.Image:
+    """Rows of pictures, each under its title."""
+    font = ImageFont.load_default(15)
+    width = max(sum(p.width + 6 for p in pictures) for _, pictures in rows)
+    out = Image.new("RGB", (width, len(rows) * (side + 30)), "white")
+    draw = ImageDraw.Draw(out)
+    for i, (title, row) in enumerate(rows):
+        top, x = i * (side + 30), 0
+        draw.text((2, top + 5), title, fill="black", font=font)
+        for picture in row:
+            out.paste(picture, (x, top + 26))
+            x += picture.width + 6
+    return out
+
+
+@main.command()
+@click.option("--photo", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@click.option("--second", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@model_option
+@out_option
+def gallery(photo: Path, second: Path, model: str, out: Path) -> None:
+    """One sheet with every tool."""
+    codec, side = Codec.load(model), 240
+    a, b = (
+        Image.open(p).convert("RGB").crop((96, 32, 96 + side * 2, 32 + side * 2)).resize((side, side))
+        for p in (photo, second)
+    )
+    la, lb = (Latents.from_image(codec, p, 90) for p in (a, b))
+    known = edit.load(edit.directions_file(codec))
+    scratched = a.copy()
+    ImageDraw.Draw(scratched).line([(60, 180), (110, 150), (190, 60)], fill=(235, 230, 220), width=2)
+    found = anomaly.features(codec, scratched).surprise
+    hole = generate.hole_of(la, (112, 64, 144, 96))
+    forgotten = a.copy()
+    forgotten.paste("grey", (112, 64, 144, 96))
+    filled = generate.fill(codec, la, hole).to_image(codec)
+    beyond = generate.outpaint(codec, la, 2).to_image(codec).resize((side, side))
+    rows = [
+        (
+            "sample: drawn from the prior at -q 20, temperatures 0.6, 0.8, 1, 1.2",
+            [generate.sample(codec, side, side, 3, 20, t).to_image(codec) for t in (0.6, 0.8, 1.0, 1.2)],
+        ),
+        (
+            "fill and outpaint: original, hole of 32 pixels, filled, 32 pixels beyond every border",
+            [a, forgotten, filled, beyond],
+        ),
+        ("blend: t = 0, 1/3, 2/3, 1", [edit.blend(codec, la, lb, t / 3).to_image(codec) for t in range(4)]),
+        (
+            "edit: sharpen, denoise, saturate, warm, each with strength 1",
+            [edit.apply(codec, la, known[n], 1).to_image(codec) for n in ("sharpen", "denoise", "saturate", "warm")],
+        ),
+        (
+            "paste with soft borders; a scratch, and the surprise that it is",
+            [
+                edit.paste(codec, la, lb[4:12, 4:12], (4, 4), 2).to_image(codec),
+                scratched,
+                anomaly.overlay(scratched, found, float(np.median(found)), float(found.max())),
+            ],
+        ),
+    ]  # fmt: skip
+    sheet(rows, side).save(out, optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,351 @@
+"""`lat latent …`: sample, fill, outpaint, blend, paste, edit, convert, anomaly, similar."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import click
+
+from codec import batch, container, files, weights
+from codec.cli_parts import LatCommand, parse_region, picture_suffixes, together
+from codec.errors import LatError
+
+EDIT_QUALITY = 90
+
+
+@click.group()
+def latent() -> None:
+    """Work on latents: every result comes back through the same decoder.
+
+    IN is a picture, a .lat file or .npz latents; -o ends in .lat, .npz or the suffix of a picture.
+    """
+
+
+def command(*options):
+    """A subcommand of `lat latent` with these options."""
+    return lambda function: latent.command(cls=LatCommand)(together(*options)(function))
+
+
+def parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
+    """ "WxH" -> (W, H)."""
+    try:
+        width, height = (int(part) for part in value.lower().split("x"))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not WxH") from None
+    if min(width, height) < 1 or width * height > 2**26:
+        raise click.BadParameter(f"{value}: must be at least 1x1 and at most {2**26} pixels")
+    return width, height
+
+
+def parse_point(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
+    """ "X,Y" -> (X, Y)."""
+    try:
+        x, y = (int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not X,Y") from None
+    return x, y
+
+
+model_option = click.option(
+    "-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights for pictures; .lat and .npz name theirs."
+)
+quality_option = click.option(
+    "-q", "--quality", type=click.FloatRange(0, 100), default=EDIT_QUALITY, show_default=True, help="Of the latents."
+)
+output_option = click.option("-o", "--output", required=True, help="File to write: .lat, .npz, .png …")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+seed_option = click.option("--seed", type=int, default=0, show_default=True)
+common = together(model_option, quality_option, output_option, overwrite_option)
+box_option = click.option(
+    "--box", required=True, callback=parse_region, metavar="X,Y,W,H", help="In pixels; grown to whole 16 × 16 squares."
+)
+
+
+def read(source: str, model: str, quality: float):
+    """(codec, latents) of a .lat file, .npz latents, or a picture.
+
+    Raises: LatError.
+    """
+    from codec import image as images
+    from codec.latents import Latents
+
+    data = files.read_bytes(source)
+    try:
+        if data[:8] == container.MAGIC:
+            codec = batch.load_codec(weights.name_for(container.parse(data).header.model), None)
+            return codec, Latents.from_file(codec, data)
+        if data[:4] == b"PK\x03\x04":
+            found = Latents.load(io.BytesIO(data))
+            return batch.load_codec(weights.name_for(found.model), None), found
+    except LatError as error:
+        raise type(error)(f"{batch.shown(source)}: {error}") from None
+    codec = batch.load_codec(model, None)
+    opened = images.open_image(io.BytesIO(data), batch.shown(source))
+    return codec, Latents.from_image(codec, opened, quality)
+
+
+def write(codec, latents, target: str, overwrite: bool) -> None:
+    """By the target's suffix: a .lat file, .npz latents, or a picture.
+
+    Raises: LatError.
+    """
+    from codec import image as images
+
+    suffix = Path(target).suffix.lower()
+    if suffix not in (".lat", ".npz"):
+        format = batch.output_format(target)
+    with files.writing(target, overwrite) as file:
+        if suffix == ".lat":
+            file.write(latents.to_file(codec))
+        elif suffix == ".npz":
+            latents.save(file)
+        else:
+            images.save(latents.to_image(codec), file, format)
+
+
+@command(click.argument("source", metavar="IN"), common)
+def convert(source, model, quality, output, overwrite) -> None:
+    """Between pictures, .lat files and .npz latents."""
+    write(*read(source, model, quality), output, overwrite)
+
+
+@command(
+    click.option("--size", callback=parse_size, default="512x512", show_default=True, metavar="WxH"),
+    seed_option,
+    click.option("-n", "--count", type=click.IntRange(1), default=1, show_default=True, help="Seeds S, S + 1, …"),
+    click.option("--temperature", type=click.FloatRange(0, 4), default=1.0, show_default=True, help="0 … 4."),
+    model_option,
+    click.option("-q", "--quality", type=click.FloatRange(0, 100), default=20, show_default=True, help="Rate row."),
+    click.option("-o", "--output", required=True, help="File to write; with -n, {seed} in it becomes the seed."),
+    overwrite_option,
+)
+def sample(size, seed, count, temperature, model, quality, output, overwrite) -> None:
+    """Pictures that the model makes up: texture and light, not objects."""
+    from codec import generate
+
+    if count > 1 and "{seed}" not in output:
+        raise click.UsageError("-n writes several files: put {seed} into -o, as in -o 'sample-{seed}.png'")
+    codec = batch.load_codec(model, None)
+    for s in range(seed, seed + count):
+        drawn = generate.sample(codec, *size, s, quality, temperature)
+        write(codec, drawn, output.replace("{seed}", str(s)), overwrite)
+
+
+temperature_option = click.option(
+    "--temperature", type=click.FloatRange(0, 4), default=0.0, show_default=True, help="0: likeliest; 1: texture."
+)
+
+
+@command(click.argument("source", metavar="IN"), box_option, seed_option, temperature_option, common)
+def fill(source, box, seed, temperature, model, quality, output, overwrite) -> None:
+    """Forget what is in a box and let the model fill it from around. For small holes."""
+    from codec import generate
+
+    codec, latents = read(source, model, quality)
+    write(
+        codec,
+        generate.fill(codec, latents, generate.hole_of(latents, box), seed, temperature),
+        output,
+        overwrite,
+    )
+
+
+@command(
+    click.argument("source", metavar="IN"),
+    click.option("--by", type=click.IntRange(1, 1024), default=32, show_default=True, help="Pixels, in steps of 16."),
+    seed_option,
+    temperature_option,
+    common,
+)
+def outpaint(source, by, seed, temperature, model, quality, output, overwrite) -> None:
+    """Go on beyond the borders, a few dozen pixels on every side."""
+    from codec import generate
+
+    codec, latents = read(source, model, quality)
+    write(codec, generate.outpaint(codec, latents, -(-by // container.LATENT), seed, temperature), output, overwrite)
+
+
+@command(
+    click.argument("first", metavar="A"),
+    click.argument("second", metavar="B"),
+    click.option("-t", "t", type=float, default=0.5, show_default=True, help="0 is A, 1 is B."),
+    click.option("--frames", type=click.IntRange(2), help="Go from A to B and write an animated .webp, .gif or .png."),
+    common,
+)
+def blend(first, second, t, frames, model, quality, output, overwrite) -> None:
+    """Between two pictures of the same size, in latent space."""
+    from codec import edit
+
+    codec, a = read(first, model, quality)
+    _, b = read(second, model, quality)
+    if frames is None:
+        write(codec, edit.blend(codec, a, b, t), output, overwrite)
+        return
+    pictures = [edit.blend(codec, a, b, i / (frames - 1)).to_image(codec) for i in range(frames)]
+    format = batch.output_format(output)
+    if format not in ("WEBP", "GIF", "PNG"):
+        raise click.UsageError(f"{output}: an animation is .webp, .gif or .png")
+    with files.writing(output, overwrite) as file:
+        pictures[0].save(file, format, save_all=True, append_images=pictures[1:], duration=80, loop=0)
+
+
+@command(
+    click.argument("target", metavar="A"),
+    click.argument("patch", metavar="B"),
+    box_option,
+    click.option("--at", required=True, callback=parse_point, metavar="X,Y", help="Where in A, in pixels."),
+    click.option("--soft", type=click.FloatRange(0), default=2.0, show_default=True, help="Fade over so many latents."),
+    common,
+)
+def paste(target, patch, box, at, soft, model, quality, output, overwrite) -> None:
+    """A box of B into A, with soft borders, on the grid of 16 pixels."""
+    from codec import edit
+
+    codec, a = read(target, model, quality)
+    _, b = read(patch, model, quality)
+    left, top, right, bottom = (box[0] // 16, box[1] // 16, -(-box[2] // 16), -(-box[3] // 16))
+    pasted = edit.paste(codec, a, b[top:bottom, left:right], (at[0] // 16, at[1] // 16), soft)
+    write(codec, pasted, output, overwrite)
+
+
+@command(
+    click.argument("source", metavar="IN"),
+    click.option("--direction", required=True, help="As `lat latent directions` lists them."),
+    click.option("--strength", type=float, default=1.0, show_default=True, help="Negative goes the other way."),
+    click.option("--directions", "path", type=click.Path(path_type=Path), help="A file of directions of your own."),
+    common,
+)
+def edit(source, direction, strength, path, model, quality, output, overwrite) -> None:
+    """Sharper, brighter, less noise …: along a direction found from photographs."""
+    from codec import edit as edits
+
+    codec, latents = read(source, model, quality)
+    known = edits.load(path or edits.directions_file(codec))
+    if direction not in known:
+        raise click.UsageError(f"no direction {direction}; there are {', '.join(known)}")
+    write(codec, edits.apply(codec, latents, known[direction], strength), output, overwrite)
+
+
+@command(model_option)
+def directions(model) -> None:
+    """List the directions that belong to the weights."""
+    from codec import edit as edits
+
+    click.echo("\n".join(edits.load(edits.directions_file(batch.load_codec(model, None)))))
+
+
+def pictures_in(folder: Path, suffixes: set[str]) -> list[Path]:
+    found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in suffixes]
+    if not found:
+        raise LatError(f"{folder}: no pictures")
+    return found
+
+
+@command(
+    click.argument("source", metavar="IMAGE"),
+    click.option(
+        "--reference", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of normal pictures."
+    ),
+    click.option("--false-alarms", type=click.FloatRange(0, 1), default=0.05, show_default=True),
+    click.option("-o", "--output", help="Heat map over the picture."),
+    click.option("--json", "as_json", is_flag=True, help="Score, threshold and the map as JSON."),
+    model_option,
+    overwrite_option,
+)
+def anomaly(source, reference, false_alarms, output, as_json, model, overwrite) -> None:
+    """Where a picture is not what one would expect: of itself, or beside normal pictures.
+
+    Exit code 0 whatever is found.
+    """
+    import numpy as np
+
+    from codec import anomaly as anomalies
+    from codec import image as images
+
+    codec = batch.load_codec(model, None)
+
+    def opened(path: str):
+        return images.open_image(io.BytesIO(files.read_bytes(path)), path)
+
+    image = opened(source)
+    found = anomalies.features(codec, image)
+    limit = None
+    if reference:
+        suffixes = picture_suffixes()
+        normal = [anomalies.features(codec, opened(str(p))) for p in pictures_in(reference, suffixes)]
+        values = anomalies.Reference(normal).distance(found)
+        limit = anomalies.threshold(normal, false_alarms)
+    else:
+        values = found.surprise
+    score = anomalies.score(values)
+    if output:
+        low = float(np.median(values))
+        high = max(limit or 0.0, score)
+        format = batch.output_format(output)
+        with files.writing(output, overwrite) as file:
+            images.save(anomalies.overlay(image, values, low, high), file, format)
+    at = np.unravel_index(int(values.argmax()), values.shape)
+    fields = {
+        "file": source,
+        "measure": "distance" if reference else "surprise",
+        "score": round(score, 4),
+        "threshold": None if limit is None else round(limit, 4),
+        "anomalous": None if limit is None else score > limit,
+        "highest_at": [int(at[1]) * 16 + 8, int(at[0]) * 16 + 8],
+    }
+    if as_json:
+        click.echo(json.dumps(fields | {"map": np.round(values.astype(float), 4).tolist()}))
+        return
+    verdict = "" if limit is None else f", threshold {limit:.3f}: {'anomalous' if score > limit else 'normal'}"
+    click.echo(f"{source}: {fields['measure']} {score:.3f}{verdict}; highest at pixel {fields['highest_at']}")
+
+
+@command(
+    click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path)),
+    click.argument("image", metavar="[IMAGE]", required=False),
+    click.option("-n", "--count", type=click.IntRange(1), default=10, show_default=True, help="How many to list."),
+    click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
+    model_option,
+)
+def similar(folder, image, count, as_json, model) -> None:
+    """The .lat files of DIR nearest to IMAGE; without IMAGE, all pairs that are duplicates."""
+    import numpy as np
+
+    from codec import image as images
+    from codec import similar as similarity
+
+    paths, vectors = [], []
+    for path in pictures_in(folder, {".lat"}):
+        try:
+            data = files.read_bytes(str(path))
+            codec = batch.load_codec(weights.name_for(container.parse(data).header.model), None)
+            vectors.append(similarity.descriptor(codec, data))
+            paths.append(str(path))
+        except LatError as error:
+            click.echo(f"lat: {path}: {error}", err=True)
+    if not paths:
+        raise LatError(f"{folder}: no readable .lat files")
+
+    def show(value: float, *names: str) -> None:
+        duplicate = bool(value >= similarity.DUPLICATE)
+        if as_json:
+            click.echo(json.dumps({"files": names, "similarity": round(float(value), 4), "duplicate": duplicate}))
+        else:
+            click.echo(f"{value:.4f}  {'duplicate' if duplicate else '         '}  {'  '.join(names)}")
+
+    stack = np.stack(vectors)
+    if image is None:
+        for i, vector in enumerate(stack):
+            for j in np.flatnonzero(stack[i + 1 :] @ vector >= similarity.DUPLICATE) + i + 1:
+                show(stack[j] @ vector, paths[i], paths[j])
+        return
+    data = files.read_bytes(image)
+    if data[:8] != container.MAGIC:
+        opened = images.open_image(io.BytesIO(data), batch.shown(image))
+        data = batch.load_codec(model, None).encode(opened)
+    codec = batch.load_codec(weights.name_for(container.parse(data).header.model), None)
+    order, values = similarity.nearest(similarity.descriptor(codec, data), stack)
+    for i, value in list(zip(order, values))[:count]:
+        show(value, paths[i])
