@@ -14,8 +14,10 @@ pixels as they are; `coded` puts them on the grid, which is what a file of them 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
@@ -132,12 +134,14 @@ class Latents:
 
         Raises: FormatError.
         """
+        if isinstance(file, (str, Path)):
+            file = io.BytesIO(Path(file).read_bytes())  # np.load leaves a damaged file open
         try:
             with np.load(file, allow_pickle=False) as a:
                 width, height = map(int, a["size"])
                 fields = (a["y_hat"], int(a["row"]), width, height, a["model"].tobytes(), str(a["mode"]))
                 found = cls(*fields, a.get("z_hat"))
-        except (KeyError, ValueError, BadZipFile, EOFError) as error:
+        except (KeyError, ValueError, OSError, BadZipFile, EOFError) as error:
             raise FormatError(f"no latents: {error}") from None
         found._check()
         return found
@@ -224,7 +228,7 @@ class Latents:
         """The same values in the units of another rate row."""
         if row == self.row:
             return self
-        return self.with_y(self.natural(codec) / step(codec, row))
+        return replace(self.with_y(self.natural(codec) / step(codec, row)), row=row)
 
     def natural(self, codec: Codec) -> np.ndarray:
         """ŷ in units that all rate rows share, (M, H, W): the quantiser's step undone, as g_s sees it."""

@@ -19,7 +19,7 @@ from codec.tiles import latent_bounds, tile_box
 
 GRID = 6
 TOLD = 2  # passes to decode
-DUPLICATE = 0.95  # similarity from which two files are called the same picture (bench/results/similar.json)
+DUPLICATE = 0.945  # similarity from which two files are called the same picture (bench/results/similar.json)
 
 
 def descriptor(codec: Codec, data: bytes) -> np.ndarray:

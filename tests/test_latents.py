@@ -1,0 +1,349 @@
+"""Latents survive every trip to the last bit, and edits come back through the same decoder."""
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image, ImageDraw
+
+from codec import anomaly, edit, generate, similar
+from codec.cli import main
+from codec.errors import FormatError, LatError, MissingModelError
+from codec.latents import Latents
+from tests.conftest import PHOTO, psnr, run
+
+
+@pytest.fixture(scope="module")
+def small(photo) -> Image.Image:
+    return photo.crop((96, 64, 96 + 250, 64 + 170))
+
+
+@pytest.fixture(scope="module")
+def latents(codec, small) -> Latents:
+    return Latents.from_image(codec, small, 60)
+
+
+@pytest.fixture(scope="module")
+def wide(codec, photo) -> bytes:
+    """A file of two tiles."""
+    return codec.encode(photo.resize((1100, 200)), 30)
+
+
+def equal(a: Latents, b: Latents) -> bool:
+    same = (a.row, a.width, a.height, a.model, a.mode) == (b.row, b.width, b.height, b.model, b.mode)
+    return same and np.array_equal(a.y_hat, b.y_hat) and np.array_equal(a.z_hat, b.z_hat)
+
+
+def test_latents_are_those_of_the_file(codec, small, latents):
+    data = codec.encode(small, 60)
+    assert equal(Latents.from_file(codec, data), latents)
+    assert latents.to_file(codec) == data
+    assert latents.y_hat.shape == (codec.cfg.latents, 11, 16) and latents.z_hat.shape == (codec.cfg.hyper, 3, 4)
+
+
+def test_tiles_are_joined_and_cut_again(codec, wide):
+    latents = Latents.from_file(codec, wide)
+    assert latents.to_file(codec) == wide
+    assert np.array_equal(np.asarray(latents.to_image(codec)), np.asarray(codec.decode(wide)))
+
+
+def test_npz_and_back(codec, latents):
+    file = io.BytesIO()
+    latents.save(file)
+    file.seek(0)
+    assert equal(Latents.load(file), latents)
+
+
+def test_grey_stays_grey(codec, small):
+    data = codec.encode(small.convert("L"), 60)
+    latents = Latents.from_file(codec, data)
+    assert latents.to_image(codec).mode == "L" and latents.to_file(codec) == data
+
+
+def test_alpha_is_left_out(codec, small):
+    assert Latents.from_file(codec, codec.encode(small.convert("RGBA"), 60)).mode == "RGB"
+
+
+def test_the_file_of_edited_latents_holds_the_nearest_that_can_be_coded(codec, latents):
+    edited = latents * 1.07 + 0.3
+    coded = edited.coded(codec)
+    assert edited.z_hat is None and edited.to_file(codec) == coded.to_file(codec)
+    assert equal(Latents.from_file(codec, edited.to_file(codec)), coded)
+    assert np.abs(coded.y_hat - edited.y_hat).mean() < 0.3
+    assert psnr(np.asarray(edited.to_image(codec)), np.asarray(coded.to_image(codec))) > 30
+
+
+def test_thread_counts_agree(codec, latents, tmp_path):
+    path = tmp_path / "a.npz"
+    latents.save(path)
+    code = (
+        "import sys, torch; torch.set_num_threads(int(sys.argv[1]))\n"
+        "import zlib; from codec import Codec, generate; from codec.latents import Latents\n"
+        "codec = Codec.load(); a = Latents.load(sys.argv[2]); b = generate.sample(codec, 300, 200, 7)\n"
+        "print(zlib.crc32(a.to_file(codec)), zlib.crc32(a.coded(codec).y_hat.tobytes()), zlib.crc32(b.y_hat.tobytes()))"
+    )
+    answers = {run("-c", code, str(threads), str(path), text=True).stdout for threads in (1, 2, 3)}
+    assert len(answers) == 1 and answers != {""}
+
+
+@pytest.mark.parametrize("damage", ["no zip", "missing", "shape", "pickle", "nan"])
+def test_what_is_no_latents_is_refused(latents, tmp_path, damage):
+    path = tmp_path / "x.npz"
+    latents.save(path)
+    with np.load(path) as a:
+        arrays = dict(a)
+    if damage == "missing":
+        del arrays["row"]
+    if damage == "shape":
+        arrays["y_hat"] = arrays["y_hat"][:, 1:]
+    if damage == "pickle":
+        arrays["size"] = np.array([object()])
+    if damage == "nan":
+        arrays["y_hat"] = arrays["y_hat"] * np.nan
+    np.savez(path, **arrays)
+    if damage == "no zip":
+        path.write_bytes(b"PK\x03\x04 and then nothing")
+    with pytest.raises(FormatError, match="no latents"):
+        Latents.load(path)
+
+
+def test_slices_pads_and_units(codec, latents):
+    part = latents[2:6, 3:16]
+    assert (part.width, part.height) == (250 - 48, 64) and np.array_equal(part.y_hat, latents.y_hat[:, 2:6, 3:16])
+    assert part.to_image(codec).size == (202, 64)
+    grown = latents.pad(left=1, bottom=2)
+    assert (grown.width, grown.height) == (17 * 16, 13 * 16) and grown.to_image(codec).size == (272, 208)
+    there_and_back = latents.at_row(codec, 5).at_row(codec, latents.row)
+    assert np.allclose(there_and_back.y_hat, latents.y_hat, atol=1e-3)
+    with pytest.raises(LatError, match="steps of 1"):
+        latents[::2, :]
+
+
+def test_latents_that_do_not_go_together(codec, latents):
+    for other in (latents[0:2, 0:2], replace(latents, row=1), replace(latents, model=bytes(8))):
+        with pytest.raises(LatError, match="do not go with"):
+            latents + other
+    with pytest.raises(MissingModelError):
+        replace(latents, model=bytes(8)).to_image(codec)
+
+
+# Generation
+
+
+def test_samples_repeat_and_cost_what_the_model_expects(codec):
+    from bench.latents import own_entropy
+
+    a, b, c = (generate.sample(codec, 256, 256, seed, 20) for seed in (1, 1, 2))
+    assert equal(a, b) and not np.array_equal(a.y_hat, c.y_hat)
+    assert equal(a.coded(codec), a), "what is drawn is what a file restores"
+    many = [generate.sample(codec, 512, 512, seed, 20) for seed in range(4)]
+    bits = sum(8 * len(s.to_file(codec)) for s in many)
+    assert bits == pytest.approx(sum(own_entropy(codec, s) for s in many), rel=0.05)
+
+
+def test_temperature_zero_has_no_chance_in_it(codec):
+    assert np.array_equal(*(generate.sample(codec, 64, 64, seed, temperature=0).y_hat for seed in (1, 2)))
+    with pytest.raises(ValueError, match="temperature"):
+        generate.sample(codec, 64, 64, temperature=-1)
+
+
+def test_a_filled_hole_leaves_the_rest_alone_and_beats_its_mean(codec, latents):
+    gains = []
+    for x, y in ((48, 48), (160, 96), (96, 32)):
+        box = (x, y, x + 16, y + 16)
+        hole = generate.hole_of(latents, box)
+        filled = generate.fill(codec, latents, hole)
+        assert np.array_equal(filled.y_hat[:, ~hole], latents.y_hat[:, ~hole])
+        original, restored = (np.asarray(v.to_image(codec).crop(box)) for v in (latents, filled))
+        ring = np.asarray(latents.to_image(codec).crop((x - 8, y - 8, x + 24, y + 24))).reshape(-1, 3).mean(0)
+        gains.append(psnr(original, restored) - psnr(original, np.broadcast_to(ring, original.shape)))
+    assert np.mean(gains) > 0
+    with pytest.raises(LatError, match="leaves the picture"):
+        generate.hole_of(latents, (240, 0, 260, 16))
+    with pytest.raises(LatError, match="nothing is known"):
+        generate.fill(codec, latents, np.ones_like(hole))
+
+
+def test_outpainting_keeps_the_middle(codec, latents):
+    grown = generate.outpaint(codec, latents, 2, seed=1)
+    assert np.array_equal(grown.y_hat[:, 2:-2, 2:-2], latents.y_hat)
+    assert grown.to_image(codec).size == (16 * 20, 16 * 15)
+
+
+# Edits
+
+
+def test_blends_meet_their_ends(codec, latents, photo):
+    other = Latents.from_image(codec, photo.crop((400, 200, 650, 370)), 30)
+    assert np.allclose(edit.blend(codec, latents, other, 0).y_hat, latents.y_hat)
+    assert np.allclose(edit.blend(codec, latents, other, 1).natural(codec), other.natural(codec), atol=1e-3)
+
+
+def test_a_patch_keeps_within_its_borders(codec, latents):
+    pasted = edit.paste(codec, latents, latents[0:4, 0:4], (8, 5), soft=1)
+    changed = (pasted.y_hat != latents.y_hat).any(0)
+    assert changed[5:9, 8:12].all() and changed.sum() == 16
+    with pytest.raises(LatError, match="leaves"):
+        edit.paste(codec, latents, latents[0:4, 0:4], (14, 5))
+
+
+def test_directions_do_what_they_are_called(codec, latents):
+    from bench.latents import ATTRIBUTE_OF, attributes
+
+    known = edit.load(edit.directions_file(codec))
+    assert set(known) == set(ATTRIBUTE_OF)
+    for name in ("brighten", "contrast", "saturate", "sharpen", "warm"):
+        moved = [edit.apply(codec, latents, known[name], s).to_image(codec) for s in (-0.5, 0, 0.5, 1)]
+        values = [attributes(np.asarray(m))[ATTRIBUTE_OF[name]] for m in moved]
+        assert values == sorted(values) and len(set(values)) == 4, name
+
+
+def test_a_direction_found_from_pairs_is_the_change_of_the_pairs(codec, photo):
+    from PIL import ImageEnhance
+
+    crops = [photo.crop((x, y, x + 128, y + 128)) for x in (0, 300, 600) for y in (0, 300)]
+    pairs = [(np.asarray(c), np.asarray(ImageEnhance.Brightness(c).enhance(0.7))) for c in crops]
+    darker = edit.fit(codec, pairs)
+    test = photo.crop((200, 200, 328, 328))
+    made = edit.apply(codec, Latents.from_image(codec, test, 90), darker, 1).to_image(codec)
+    assert psnr(np.asarray(made), np.asarray(ImageEnhance.Brightness(test).enhance(0.7))) > 30
+    with pytest.raises(LatError, match="no pairs"):
+        edit.fit(codec, [])
+
+
+# Anomalies
+
+
+def test_a_scratch_is_surprising(codec, small):
+    scratched = small.copy()
+    ImageDraw.Draw(scratched).line([(180, 20), (230, 60)], fill=(240, 240, 240), width=2)
+    before, after = (anomaly.features(codec, im).surprise for im in (small, scratched))
+    touched = np.zeros(before.shape, bool)
+    touched[1:4, 11:15] = True
+    assert after[touched].mean() > before[touched].mean() + 0.1
+    assert np.abs(after - before)[6:, :8].max() < 0.05, "far away nothing changes"
+
+
+def test_a_fixed_camera_finds_a_stain(codec, small):
+    random = np.random.default_rng(0)
+
+    def shot(image):
+        noisy = np.asarray(image) * random.uniform(0.97, 1.03) + random.normal(0, 2, (170, 250, 3))
+        return np.clip(noisy, 0, 255).astype(np.uint8)
+
+    normal = [anomaly.features(codec, shot(small)) for _ in range(6)]
+    stained = np.asarray(small).copy()
+    stained[64:96, 128:160] = stained[64:96, 128:160] * 0.6
+    reference = anomaly.Reference(normal)
+    values = reference.distance(anomaly.features(codec, shot(Image.fromarray(stained))))
+    assert np.unravel_index(values.argmax(), values.shape) in [(4, 8), (4, 9), (5, 8), (5, 9)]
+    limit = anomaly.threshold(normal, 0.05)
+    assert anomaly.score(values) > limit
+    with pytest.raises(LatError, match="shots of one scene"):
+        reference.distance(anomaly.features(codec, small.crop((0, 0, 64, 64))))
+
+
+def test_textures_of_any_size_are_pooled(codec, photo):
+    normal = [anomaly.features(codec, photo.crop((0, y, 96 + y, y + 64))) for y in range(0, 96, 16)]
+    reference = anomaly.Reference(normal)
+    values = reference.distance(anomaly.features(codec, photo.crop((300, 300, 400, 400))))
+    assert not reference.aligned and values.shape == (7, 7) and np.isfinite(values).all()
+    with pytest.raises(LatError, match="at least two"):
+        anomaly.Reference(normal[:1])
+    with pytest.raises(LatError, match="at least four"):
+        anomaly.threshold(normal[:3], 0.05)
+
+
+# Search
+
+
+def test_duplicates_are_found_and_others_are_not(codec, photo):
+    crops = [photo.crop((x, y, x + 384, y + 384)) for x in (0, 384) for y in (0, 128)]
+    originals = np.stack([similar.descriptor(codec, codec.encode(c, 50)) for c in crops])
+    for quality, size in ((25, 384), (50, 192)):
+        copies = [similar.descriptor(codec, codec.encode(c.resize((size, size)), quality)) for c in crops]
+        for i, copy in enumerate(copies):
+            order, values = similar.nearest(copy, originals)
+            assert order[0] == i and values[0] > similar.DUPLICATE > values[1]
+
+
+def test_a_flat_picture_has_a_descriptor(codec):
+    vector = similar.descriptor(codec, codec.encode(Image.new("RGB", (20, 20), "teal"), 50))
+    assert np.isfinite(vector).all()
+
+
+# The command
+
+
+def lat(*args) -> str:
+    result = CliRunner().invoke(main, [str(a) for a in ("latent", *args)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_commands_from_picture_to_picture(tmp_path, small, photo):
+    a, b = tmp_path / "a.png", tmp_path / "b.png"
+    small.save(a)
+    photo.crop((300, 200, 550, 370)).save(b)
+    lat("convert", a, "-o", tmp_path / "a.npz")
+    lat("convert", tmp_path / "a.npz", "-o", tmp_path / "a.lat")
+    lat("convert", tmp_path / "a.lat", "-o", tmp_path / "again.lat")
+    assert (tmp_path / "a.lat").read_bytes() == (tmp_path / "again.lat").read_bytes()
+    lat("sample", "--size", "64x48", "-n", 2, "-o", tmp_path / "s-{seed}.png")
+    lat("fill", a, "--box", "100,60,16,16", "-o", tmp_path / "f.png")
+    lat("outpaint", a, "--by", 16, "-o", tmp_path / "o.png")
+    lat("blend", a, b, "-t", 0.3, "-o", tmp_path / "m.png")
+    lat("blend", a, b, "--frames", 3, "-o", tmp_path / "m.webp")
+    lat("paste", a, b, "--box", "0,0,64,64", "--at", "80,32", "-o", tmp_path / "p.png")
+    lat("edit", a, "--direction", "sharpen", "--strength", 0.6, "-o", tmp_path / "e.lat")
+    assert "sharpen" in lat("directions")
+    sizes = {"s-0": (64, 48), "s-1": (64, 48), "f": (250, 170), "o": (288, 208), "m": (250, 170), "p": (250, 170)}
+    for name, size in sizes.items():
+        with Image.open(tmp_path / f"{name}.png") as made:
+            assert made.size == size, name
+    with Image.open(tmp_path / "m.webp") as animation:
+        assert animation.n_frames == 3
+    found = json.loads(lat("anomaly", a, "--json", "-o", tmp_path / "h.png"))
+    assert found["measure"] == "surprise" and len(found["map"]) == 11
+    listed = lat("similar", tmp_path, a)
+    assert "duplicate" in listed and str(tmp_path / "a.lat") in listed
+    assert lat("similar", tmp_path).count("duplicate") == 3, "a, again and e are one picture"
+
+
+def test_anomaly_with_a_reference(tmp_path, small):
+    folder = tmp_path / "normal"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for i in range(5):
+        noisy = np.clip(np.asarray(small) + random.normal(0, 2, (170, 250, 3)), 0, 255)
+        Image.fromarray(noisy.astype(np.uint8)).save(folder / f"{i}.png")
+    small.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "odd.png")
+    found = json.loads(lat("anomaly", tmp_path / "odd.png", "--reference", folder, "--json"))
+    assert found["anomalous"] is True and found["score"] > found["threshold"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["fill", PHOTO, "--box", "760,0,64,64", "-o", "x.png"], "leaves the picture"),
+        (["edit", PHOTO, "--direction", "nonsense", "-o", "x.png"], "no direction nonsense; there are brighten"),
+        (["sample", "--size", "big", "-o", "x.png"], "is not WxH"),
+        (["sample", "-n", "2", "-o", "x.png"], "put {seed} into -o"),
+        (["convert", PHOTO, "-o", "x.nonsense"], "no picture format"),
+        (["similar", "tests/photos"], "no pictures"),
+    ],
+)
+def test_mistakes_are_one_sentence(args, message):
+    result = CliRunner().invoke(main, ["latent", *map(str, args)])
+    assert result.exit_code in (1, 2) and message in result.output and "Traceback" not in result.output
+
+
+def test_random_state_of_the_caller_stays(codec, latents):
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    generate.sample(codec, 32, 32)
+    assert torch.equal(before, torch.random.get_rng_state())
