@@ -26,6 +26,7 @@ class Options:
     """What the command line says about every file of a run."""
 
     quality: float = 50
+    target: tuple[str, float] | None = None  # "size" in bytes, "bpp", or "psnr" in dB: chooses the quality
     model: str = weights.DEFAULT
     overwrite: bool = False
     max_pixels: int = 2**28
@@ -77,10 +78,36 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
     picture = images.from_pillow(opened, name)
     del opened
     picture.metadata = {k: v for k, v in picture.metadata.items() if k not in options.strip}
-    encoded = load_codec(options.model, options.threads).encode(picture, options.quality, progress)
-    files.write_bytes(job.target, encoded, options.overwrite)
     height, width = picture.pixels.shape[:2]
+    codec = load_codec(options.model, options.threads)
+    if options.target:
+        encoded = aimed(codec, picture, options.target, name)
+    else:
+        encoded = codec.encode(picture, options.quality, progress)
+    files.write_bytes(job.target, encoded, options.overwrite)
     return Row(job.source, job.target, "done", len(data), len(encoded), width, height, notes=picture.notes)
+
+
+def aimed(codec, picture, target: tuple[str, float], name: str) -> bytes:
+    """The file that meets a target; what was chosen becomes a note of the picture.
+
+    Raises: LatError.
+    """
+    from codec.target import to_psnr, to_size
+
+    kind, value = target
+    height, width = picture.pixels.shape[:2]
+    try:
+        if kind == "psnr":
+            found = to_psnr(codec, picture, value)
+            reached = f"{found.value:.2f} dB"
+        else:
+            found = to_size(codec, picture, int(value if kind == "size" else value * height * width / 8))
+            reached = f"{len(found.data):,} bytes"
+    except LatError as error:
+        raise LatError(f"{name}: {error}") from None
+    picture.notes.append(f"-q {found.quality:g} gives {reached}, found with {found.encodes} encodes")
+    return found.data
 
 
 def decompress(job: Job, options: Options, progress: Callable | None = None) -> Row:

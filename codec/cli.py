@@ -210,6 +210,21 @@ def parse_strip(ctx: click.Context, param: click.Parameter, value: str) -> tuple
     return parts
 
 
+def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """ "200k" -> 200,000."""
+    if value is None:
+        return None
+    units = {"k": 1e3, "m": 1e6, "g": 1e9}
+    factor = units.get(value[-1:].lower(), 1)
+    try:
+        size = int(float(value[:-1] if value[-1:].lower() in units else value) * factor)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no number of bytes: 50000, 200k or 1.5M") from None
+    if size < 1:
+        raise click.BadParameter(f"{value} is no size of a file")
+    return size
+
+
 @command(
     sources_argument,
     click.option(
@@ -223,15 +238,36 @@ def parse_strip(ctx: click.Context, param: click.Parameter, value: str) -> tuple
     click.option(
         "-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights: a name or a .safetensors file."
     ),
+    click.option("--target-size", callback=parse_bytes, metavar="BYTES", help="Best file of at most 200k, 1.5M …"),
+    click.option("--target-bpp", type=click.FloatRange(0, min_open=True), help="The same, in bits per pixel."),
+    click.option("--target-psnr", type=click.FloatRange(1, 60), help="Smallest file of at least so many dB."),
     output_options,
     batch_options,
     click.option("--strip", callback=parse_strip, default="", help="Metadata to leave out: icc, exif, xmp, or all."),
     click.option("--strict", is_flag=True, help="Refuse animated pictures instead of keeping their first frame."),
 )
-def compress(sources, quality, model, overwrite, max_pixels, threads, strip, strict, **run) -> None:
+def compress(
+    sources,
+    quality,
+    target_size,
+    target_bpp,
+    target_psnr,
+    model,
+    overwrite,
+    max_pixels,
+    threads,
+    strip,
+    strict,
+    **run,
+) -> None:
     """Compress photographs to .lat files."""
+    targets = {"size": target_size, "bpp": target_bpp, "psnr": target_psnr}
+    given = [(kind, value) for kind, value in targets.items() if value is not None]
+    if len(given) > 1:
+        raise click.UsageError("one target at a time: --target-size, --target-bpp or --target-psnr")
     options = Options(
         quality=quality,
+        target=given[0] if given else None,
         model=model,
         overwrite=overwrite,
         max_pixels=max_pixels,

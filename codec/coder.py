@@ -108,22 +108,27 @@ class Codec:
     # -- encoding ------------------------------------------------------------------------------------------------
 
     def encode(
-        self, image: Image.Image | np.ndarray | Picture, quality: float = QUALITY, progress: Progress | None = None
+        self,
+        image: Image.Image | np.ndarray | Picture,
+        quality: float = QUALITY,
+        progress: Progress | None = None,
+        threshold: float = 0.5,
     ) -> bytes:
         """A Pillow image, or a uint8 array (H, W) or (H, W, C), -> the bytes of a .lat file.
 
-        `quality` 0 … 100: higher is better and larger. Alpha is lossless. Raises: LatError, ValueError.
+        `quality` 0 … 100: higher is better and larger. Alpha is lossless. `threshold`: what a residual must exceed to
+        be rounded away from zero, 0.5 … 1; a larger one makes the file smaller by less than a step of quality does.
+        Raises: LatError, ValueError.
         """
-        if isinstance(image, Image.Image):
-            image = from_pillow(image)
-        elif isinstance(image, np.ndarray):
-            image = from_array(image)
+        image = as_picture(image)
         height, width = image.pixels.shape[:2]
         header = Header(width, height, image.mode, TILE, self.fingerprint)
         row, tiles = self.row(quality), []
         count = header.grid[0] * header.grid[1]
         with _two_at_a_time() as pool:
-            for tile in pool.map(lambda i: self.encode_tile(image.pixels, tile_box(header, i), row), range(count)):
+            for tile in pool.map(
+                lambda i: self.encode_tile(image.pixels, tile_box(header, i), row, threshold), range(count)
+            ):
                 tiles.append(tile)
                 if progress:
                     progress(len(tiles), count)
@@ -144,11 +149,11 @@ class Codec:
         y = self.model.analyse(x.div_(255), torch.tensor([row]))
         return y[(..., *box.shift(seen.left, seen.top).slices)]
 
-    def encode_tile(self, pixels: np.ndarray, box: Box, row: int) -> bytes:
+    def encode_tile(self, pixels: np.ndarray, box: Box, row: int, threshold: float = 0.5) -> bytes:
         """One tile of a picture (H, W, C)."""
         y = self.analyse(pixels, box, row)
         alpha = pixels[(*(box * LATENT).slices, -1)] if pixels.shape[2] in (2, 4) else None
-        return self.encode_latents(y, self.hyper_analyse(y, row), row, alpha)
+        return self.encode_latents(y, self.hyper_analyse(y, row), row, alpha, threshold)
 
     @torch.inference_mode()
     @torch.autocast("cpu", enabled=False)
@@ -158,7 +163,9 @@ class Codec:
         return z.round_().clamp_(-exact.Z_LIMIT, exact.Z_LIMIT)
 
     @torch.inference_mode()
-    def encode_latents(self, y: Tensor, z_hat: Tensor, row: int, alpha: np.ndarray | None = None) -> bytes:
+    def encode_latents(
+        self, y: Tensor, z_hat: Tensor, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5
+    ) -> bytes:
         """A tile's record: rate row, CRC of its latents, uint8 alpha (H, W) where there is one, stream."""
         writer = SymbolWriter()
         writer.put(*self._z_symbols(z_hat), self.z_tables)
@@ -166,7 +173,7 @@ class Codec:
         def write(symbols: np.ndarray, index: np.ndarray) -> None:
             writer.put(symbols, index, self.y_tables)
 
-        _, crc = self.quantise(y, z_hat, row, write)
+        _, crc = self.quantise(y, z_hat, row, write, threshold)
         packed = b""
         if alpha is not None:
             packed = pack_alpha(alpha)
@@ -175,7 +182,12 @@ class Codec:
 
     @torch.inference_mode()
     def quantise(
-        self, y: Tensor, z_hat: Tensor, row: int, write: Callable[[np.ndarray, np.ndarray], None] | None = None
+        self,
+        y: Tensor,
+        z_hat: Tensor,
+        row: int,
+        write: Callable[[np.ndarray, np.ndarray], None] | None = None,
+        threshold: float = 0.5,
     ) -> tuple[Tensor, int]:
         """y (1, M, h, w) -> the ŷ that a file restores, and its CRC; `write` gets the coded symbols and their tables.
 
@@ -183,7 +195,10 @@ class Codec:
         """
 
         def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
-            symbols = exact.gather(y, t).sub_(mu).round_().clamp_(1 - exact.Y_LIMIT, exact.Y_LIMIT - 1)
+            symbols = exact.gather(y, t).sub_(mu)
+            if threshold > 0.5:  # towards zero first, but not beyond it
+                symbols = F.softshrink(symbols, threshold - 0.5)
+            symbols = symbols.round_().clamp_(1 - exact.Y_LIMIT, exact.Y_LIMIT - 1)
             coded = index > 0  # at the smallest σ a symbol is 0 but once in 50,000: not worth coding
             if write:
                 write(symbols[coded].int().numpy(), index[coded].numpy())
@@ -352,6 +367,13 @@ def _two_at_a_time() -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def as_picture(image: Image.Image | np.ndarray | Picture) -> Picture:
+    """Raises: LatError."""
+    if isinstance(image, Image.Image):
+        return from_pillow(image)
+    return from_array(image) if isinstance(image, np.ndarray) else image
 
 
 def to_grey(pixels: np.ndarray) -> np.ndarray:

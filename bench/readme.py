@@ -1,0 +1,172 @@
+"""Write the README's figures from the committed results, between its two marks.
+
+python -m bench.readme
+"""
+
+# ruff: noqa: E501  the templates are lines of the README
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "bench" / "results"
+START, END = "<!-- figures, written by bench/readme.py -->\n", "<!-- end of figures -->\n"
+RIVALS = {
+    "jpeg": "JPEG 4:4:4 (Pillow)",
+    "jpeg420": "JPEG 4:2:0 (Pillow)",
+    "jpegli": "JPEG by jpegli",
+    "webp": "WebP",
+    "jpeg2000": "JPEG 2000",
+    "jxl": "JPEG XL, effort 7",
+    "avif-s6": "AVIF 4:4:4, speed 6",
+    "avif-s4": "AVIF 4:4:4, speed 4",
+    "heic": "HEIC 4:4:4 (x265)",
+    "vvc420": "VVC 4:2:0 (vvenc)",
+    "published jpeg": "JPEG, published",
+    "published bpg_444_x265_ycbcr": "BPG 4:4:4, published",
+    "published compressai-mbt2018-mean_mse_cuda": "mbt2018-mean, published",
+    "published vtm": "VVC 4:4:4 (VTM), published",
+}
+
+
+def result(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def percent(rate: dict | None) -> str:
+    return f"{rate['percent']:+.1f} %" if rate else "–"
+
+
+def rates(kodak: dict) -> str:
+    tables = {metric: kodak["bd_rate"][metric]["lat"] for metric in ("psnr", "ms_ssim", "ssimulacra2")}
+    lines = ["| lat against | PSNR | over | MS-SSIM | SSIMULACRA 2 |", "|---|---|---|---|---|"]
+    for name, shown in RIVALS.items():
+        if rate := tables["psnr"].get(name):
+            low, high = rate["range"]
+            others = " | ".join(percent(tables[m].get(name)) for m in ("ms_ssim", "ssimulacra2"))
+            lines.append(f"| {shown} | {percent(rate)} | {low:.1f} … {high:.1f} dB | {others} |")
+    return "\n".join(lines)
+
+
+def speeds(speed: dict) -> str:
+    sizes = sorted({round(r["megapixels"], 1) for r in speed["rows"]})
+    most = max(r["threads"] for r in speed["rows"])
+    codecs = list(dict.fromkeys(r["codec"] for r in speed["rows"]))
+    lines = [
+        "| MP/s, encode / decode | " + " | ".join(f"{s:g} MP" for s in sizes) + " |",
+        "|---" * (len(sizes) + 1) + "|",
+    ]
+    for codec in codecs:
+        cells = []
+        for size in sizes:
+            rows = [r for r in speed["rows"] if r["codec"] == codec and round(r["megapixels"], 1) == size]
+            rows = [r for r in rows if r["threads"] == most]
+            mp = rows[0]["megapixels"] if rows else 0
+            cells.append(f"{mp / rows[0]['encode_s']:.3g} / {mp / rows[0]['decode_s']:.3g}" if rows else "–")
+        lines.append(f"| {codec} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def threads(speed: dict) -> str:
+    rows = [r for r in speed["rows"] if r["codec"].startswith("lat ") and 2 < r["megapixels"] < 4]
+    parts = [
+        f"{r['megapixels'] / r['encode_s']:.1f} / {r['megapixels'] / r['decode_s']:.1f} MP/s with {r['threads']}"
+        for r in rows
+    ]
+    return ", ".join(parts)
+
+
+def figures() -> str:
+    kodak, speed, exactness, seams, large = map(result, ("kodak", "speed", "exactness", "seams", "large-100"))
+    lat = kodak["codecs"]["lat"]["mean"]
+    name = kodak["codecs"]["lat"]["version"].split(", ")[1]
+    start, whole = speed["start_up"], speed["processes_12mp"]
+    begin = {k: max(0.0, start[f"{k}_1x1_s"] - start["import_torch_s"]) for k in ("compress", "decompress")}
+    seam = max(v["seam_db"] for v in seams["by_quality"].values())
+    big = {
+        k: f"{large[k]['seconds']:.0f} s and {large[k]['peak_mb'] / 1000:.1f} GB" for k in ("compress", "decompress")
+    }
+    return f"""
+Kodak, 24 pictures, whole files; weights `{name}`, one network for all rates, default settings. Negative: fewer bytes than
+the rival at the same quality (BD-rate).
+
+![rate-distortion on Kodak](bench/results/kodak-rd.png)
+
+{rates(kodak)}
+
+`-q 0 … 100` spans {lat["bpp"][0]:.2f} … {lat["bpp"][-1]:.2f} bits per pixel and {lat["psnr"][0]:.1f} … {lat["psnr"][-1]:.1f} dB on the mean.
+lat is trained for PSNR: codecs tuned for the eye (JPEG XL, AVIF) do better in SSIMULACRA 2 than in PSNR. The page of this
+run, with curves, per-picture spread, speeds and pictures side by side: [bench/results/kodak.html](bench/results/kodak.html) (download it to
+look at it). The whole-number entropy path costs {exactness["total_percent"]:+.2f} % of the bytes that the float networks estimate, header
+included. Within 8 pixels of tile borders, tiles cost {seam:+.3f} dB at most (256-pixel tiles; the default is 1024).
+
+{speeds(speed)}
+
+Two cores ({speed["processor"]}), in memory, mosaics of Kodak; mbt2018-mean is CompressAI's, and takes pictures whole. lat at
+3 MP: {threads(speed)} threads. Whole processes: a 12 MP JPEG to `.lat` in {whole["compress_s"]:.1f} s and back to PNG in
+{whole["decompress_s"]:.1f} s; 100 MP in {big["compress"]}, back in {big["decompress"]}; a 1×1 picture takes {begin["compress"]:.2f} and
+{begin["decompress"]:.2f} s beyond `import torch`.
+
+Every figure comes from a command and its JSON in [bench/results](bench/results): `lat bench --images KODAK --anchors CURVES`,
+`python -m bench.speed`, `bench.exactness`, `bench.everyday`, `bench.latents`, `bench.anomalies`, `bench.similarity`. `lat bench --quick
+--html report.html` measures on your machine, with photographs that scikit-image carries, against what is installed, and writes
+a page. What was tried is in [bench/EXPERIMENTS.md](bench/EXPERIMENTS.md).
+"""
+
+
+def latents() -> str:
+    sample, fill, edit, anomaly, similar = map(result, ("sample", "fill", "edit", "anomaly", "similar"))
+    ratio = [abs(v["file_bits_over_entropy"] - 1) for v in sample["by_quality"].values()]
+    slopes = [v["spectrum_slope"] for v in sample["by_quality"].values()]
+    holes = fill["mean_psnr_in_hole"]
+    monotone = {k: v["monotone"] for k, v in edit["directions"].items()}
+    pixel = anomaly["synthetic"]["pixel_auroc"]
+    lines = ["| pixel AUROC | " + " | ".join(pixel["camera"]) + " |", "|---" * (len(pixel["camera"]) + 1) + "|"]
+    for setting, method, shown in (
+        ("camera", "distance", "distance from 8 shots of the scene"),
+        ("camera", "pixel PCA", "pixel PCA, the same shots"),
+        ("camera", "local variance", "local variance, the same shots"),
+        ("alone", "surprise", "surprise, no reference"),
+        ("alone", "pixel PCA", "pixel PCA of the picture itself"),
+        ("alone", "local variance", "local variance"),
+    ):
+        lines.append(f"| {shown} | " + " | ".join(f"{t[method]:.3f}" for t in pixel[setting].values()) + " |")
+    tiles = anomaly["magnetic tiles"]
+    found = {k: similar[k]["at the threshold"] for k in ("recompressed", "halved", "cropped")}
+    best = "OpenCV Navier-Stokes"
+    return f"""
+![what lat latent does](bench/results/gallery.png)
+
+- **sample**: files of samples take {100 * max(ratio):.1f} % more or fewer bits than the model's own entropy, at most. Their spectrum falls with
+  {min(slopes):.1f} … {max(slopes):.1f} (photographs {sample["photographs"]["spectrum_slope"]:.1f}): they are softer than photographs. Texture and light, no objects.
+- **fill**: PSNR in holes of 16 pixels {holes["16"]["lat"]:.1f} dB (mean of the surroundings {holes["16"]["mean of the surroundings"]:.1f}, OpenCV {holes["16"][best]:.1f}), of 32 pixels
+  {holes["32"]["lat"]:.1f} dB ({holes["32"]["mean of the surroundings"]:.1f}, {holes["32"][best]:.1f}): OpenCV's inpainting is better, and for pixels alone it is what to use.
+- **edit**: the intended attribute moves with strength in this part of {edit["photographs"]} photographs: {", ".join(f"{k} {100 * v:.0f} %" for k, v in monotone.items())}.
+- **similar**: among {similar["photographs"]} photographs, recall / precision {found["recompressed"]["recall"]:.3f} / {found["recompressed"]["precision"]:.3f} for recompressed copies,
+  {found["halved"]["recall"]:.3f} / {found["halved"]["precision"]:.3f} for copies of half the size, {found["cropped"]["recall"]:.3f} / {found["cropped"]["precision"]:.3f} cropped to 90 %; {similar["times_faster"]:.1f} times faster than
+  decoding and hashing pixels.
+- **anomaly**, synthetic defects in {anomaly["photographs"]} photographs:
+
+{chr(10).join(lines)}
+
+  Without a reference, stains and foreign patches are beyond it: a photograph may hold anything. On magnetic-tile surfaces,
+  with normal tiles of other sizes as reference, blowholes reach pixel AUROC {tiles["blowhole"]["distance"]["pixel_auroc"]:.2f} (pixel PCA {tiles["blowhole"]["pixel PCA"]["pixel_auroc"]:.2f}), fray only {tiles["fray"]["distance"]["pixel_auroc"]:.2f}:
+  worn spots are smoother than normal, and the distance looks for more, not less. Whole tiles are not told apart (image AUROC
+  {tiles["blowhole"]["distance"]["image_auroc"]:.2f} and {tiles["fray"]["distance"]["image_auroc"]:.2f}): normal ones differ more among themselves.
+"""
+
+
+def fill_in(text: str) -> str:
+    """The README with both parts new."""
+    for mark, part in ((START, figures()), (START.replace("figures", "latents"), latents())):
+        head, _, rest = text.partition(mark)
+        _, _, tail = rest.partition(END)
+        text = head + mark + part + END + tail
+    return text
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(fill_in(readme.read_text(encoding="utf-8")), encoding="utf-8")
