@@ -27,6 +27,7 @@ class Options:
 
     quality: float = 50
     target: tuple[str, float] | None = None  # "size" in bytes, "bpp", or "psnr" in dB: chooses the quality
+    effort: int = 3
     model: str = weights.DEFAULT
     overwrite: bool = False
     max_pixels: int = 2**28
@@ -81,28 +82,30 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
     height, width = picture.pixels.shape[:2]
     codec = load_codec(options.model, options.threads)
     if options.target:
-        encoded = aimed(codec, picture, options.target, name)
+        encoded = aimed(codec, picture, options, name)
     else:
-        encoded = codec.encode(picture, options.quality, progress)
+        encoded = codec.encode(picture, options.quality, progress, effort=options.effort)
     files.write_bytes(job.target, encoded, options.overwrite)
     return Row(job.source, job.target, "done", len(data), len(encoded), width, height, notes=picture.notes)
 
 
-def aimed(codec, picture, target: tuple[str, float], name: str) -> bytes:
+def aimed(codec, picture, options: Options, name: str) -> bytes:
     """The file that meets a target; what was chosen becomes a note of the picture.
 
     Raises: LatError.
     """
     from codec.target import to_psnr, to_size
 
-    kind, value = target
+    kind, value = options.target
     height, width = picture.pixels.shape[:2]
     try:
         if kind == "psnr":
-            found = to_psnr(codec, picture, value)
+            found = to_psnr(codec, picture, value, options.effort)
             reached = f"{found.value:.2f} dB"
         else:
-            found = to_size(codec, picture, int(value if kind == "size" else value * height * width / 8))
+            found = to_size(
+                codec, picture, int(value if kind == "size" else value * height * width / 8), options.effort
+            )
             reached = f"{len(found.data):,} bytes"
     except LatError as error:
         raise LatError(f"{name}: {error}") from None

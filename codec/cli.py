@@ -238,6 +238,14 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     click.option(
         "-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights: a name or a .safetensors file."
     ),
+    click.option(
+        "-e",
+        "--effort",
+        type=click.IntRange(1, 9),
+        default=3,
+        show_default=True,
+        help="From 4 on slower to encode and smaller.",
+    ),
     click.option("--target-size", callback=parse_bytes, metavar="BYTES", help="Best file of at most 200k, 1.5M …"),
     click.option("--target-bpp", type=click.FloatRange(0, min_open=True), help="The same, in bits per pixel."),
     click.option("--target-psnr", type=click.FloatRange(1, 60), help="Smallest file of at least so many dB."),
@@ -249,6 +257,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
 def compress(
     sources,
     quality,
+    effort,
     target_size,
     target_bpp,
     target_psnr,
@@ -267,6 +276,7 @@ def compress(
         raise click.UsageError("one target at a time: --target-size, --target-bpp or --target-psnr")
     options = Options(
         quality=quality,
+        effort=effort,
         target=given[0] if given else None,
         model=model,
         overwrite=overwrite,

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from codec import container, exact, weights
 from codec.container import LATENT, Container, Header
+from codec.effort import DEFAULT as DEFAULT_EFFORT
+from codec.effort import STEPS, refine
 from codec.entropy import SymbolReader, SymbolWriter, Tables
 from codec.errors import DesyncError, FormatError, LatError, LimitError, MissingModelError
 from codec.image import MAX_PIXELS, Picture, from_array, from_pillow, to_pillow
@@ -113,11 +115,13 @@ class Codec:
         quality: float = QUALITY,
         progress: Progress | None = None,
         threshold: float = 0.5,
+        effort: int = DEFAULT_EFFORT,
     ) -> bytes:
         """A Pillow image, or a uint8 array (H, W) or (H, W, C), -> the bytes of a .lat file.
 
         `quality` 0 … 100: higher is better and larger. Alpha is lossless. `threshold`: what a residual must exceed to
         be rounded away from zero, 0.5 … 1; a larger one makes the file smaller by less than a step of quality does.
+        `effort` 1 … 9: from 4 on, gradient steps make the file smaller and encoding slower (`effort.py`).
         Raises: LatError, ValueError.
         """
         image = as_picture(image)
@@ -127,7 +131,7 @@ class Codec:
         count = header.grid[0] * header.grid[1]
         with _two_at_a_time() as pool:
             for tile in pool.map(
-                lambda i: self.encode_tile(image.pixels, tile_box(header, i), row, threshold), range(count)
+                lambda i: self.encode_tile(image.pixels, tile_box(header, i), row, threshold, effort), range(count)
             ):
                 tiles.append(tile)
                 if progress:
@@ -149,11 +153,24 @@ class Codec:
         y = self.model.analyse(x.div_(255), torch.tensor([row]))
         return y[(..., *box.shift(seen.left, seen.top).slices)]
 
-    def encode_tile(self, pixels: np.ndarray, box: Box, row: int, threshold: float = 0.5) -> bytes:
+    def encode_tile(
+        self, pixels: np.ndarray, box: Box, row: int, threshold: float = 0.5, effort: int = DEFAULT_EFFORT
+    ) -> bytes:
         """One tile of a picture (H, W, C)."""
-        y = self.analyse(pixels, box, row)
+        y = self.analyse(pixels, box, row) if STEPS[effort] == 0 else self.refined(pixels, box, row, effort)
         alpha = pixels[(*(box * LATENT).slices, -1)] if pixels.shape[2] in (2, 4) else None
         return self.encode_latents(y, self.hyper_analyse(y, row), row, alpha, threshold)
+
+    @torch.autocast("cpu", enabled=False)
+    def refined(self, pixels: np.ndarray, box: Box, row: int, effort: int) -> Tensor:
+        """As `analyse`, after gradient steps."""
+        height, width = pixels.shape[:2]
+        seen = box.grow(self.model.g_s.reach, Box(0, 0, -(-width // LATENT), -(-height // LATENT)))
+        y, own = self.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
+        z_hat = self.hyper_analyse(y[(..., *own.slices)], row)
+        part = pixels[(box * LATENT).slices]
+        part = np.broadcast_to(part[:, :, :1], (*part.shape[:2], 3)) if part.shape[2] < 3 else part[:, :, :3]
+        return refine(self.model, y, own, z_hat, row, part, effort)
 
     @torch.inference_mode()
     @torch.autocast("cpu", enabled=False)
