@@ -115,6 +115,12 @@ class Avif4(Avif6):
     options = {"speed": 4, "subsampling": "4:4:4"}
 
 
+class AvifPsnr(Avif6):
+    """Tuned for PSNR, where the default is tuned for the eye."""
+
+    options = {"speed": 4, "subsampling": "4:4:4", "advanced": {"tune": "psnr"}}
+
+
 class JpegXL(PillowCodec):
     format, options = "JXL", {"effort": 7}
     settings = (5, 15, 30, 45, 60, 70, 80, 88, 94)
@@ -138,6 +144,12 @@ class Heic(PillowCodec):
         self.version = (
             f"pillow-heif {version('pillow-heif')}, libheif {info['libheif']}, {info['HEIF']}, {self.options}"
         )
+
+
+class HeicPsnr(Heic):
+    """Tuned for PSNR, where the default is tuned for SSIM."""
+
+    options = {"chroma": "444", "enc_params": {"tune": "psnr"}}
 
 
 class Jpeg2000(PillowCodec):
@@ -249,8 +261,10 @@ CODECS = {
     "webp": WebP,
     "avif-s4": Avif4,
     "avif-s6": Avif6,
+    "avif-psnr": AvifPsnr,
     "jxl": JpegXL,
     "heic": Heic,
+    "heic-psnr": HeicPsnr,
     "jpeg2000": Jpeg2000,
     "vvc420": Vvc,
 }

@@ -22,7 +22,7 @@ from .report import PUBLISHED, RANGES, at_bytes, colour, label
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-SHOWN = ("jpeg", "webp", "jxl", "heic", "avif-s4", "vvc420")
+SHOWN = ("jpeg", "webp", "jxl", "heic-psnr", "avif-psnr", "vvc420")
 METRICS_SHOWN = ("psnr", "ms_ssim")
 
 

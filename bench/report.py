@@ -33,8 +33,10 @@ NAMES = {
     "webp": "WebP 4:2:0",
     "avif-s4": "AVIF 4:4:4, speed 4",
     "avif-s6": "AVIF 4:4:4, speed 6",
+    "avif-psnr": "AVIF 4:4:4, speed 4, for PSNR",
     "jxl": "JPEG XL, effort 7",
     "heic": "HEIC 4:4:4",
+    "heic-psnr": "HEIC 4:4:4, for PSNR",
     "jpeg2000": "JPEG 2000",
     "vvc420": "VVC 4:2:0",
 }
@@ -46,8 +48,10 @@ COLOURS = {
     "webp": "#7a9e3a",
     "avif-s4": "#7b3fb5",
     "avif-s6": "#b58be0",
+    "avif-psnr": "#4b1f80",
     "jxl": "#f3a712",
     "heic": "#1b998b",
+    "heic-psnr": "#0e5f56",
     "jpeg2000": "#8d6a4f",
     "vvc420": "#c2408b",
 }

@@ -19,9 +19,9 @@ from codec.container import LATENT
 from codec.model import Model, gaussian_likelihood, pass_masks
 from codec.tiles import Box
 
-STEPS = {1: 0, 2: 0, 3: 0, 4: 2, 5: 4, 6: 6, 7: 10, 8: 16, 9: 24}  # by effort
+STEPS = {1: 0, 2: 0, 3: 0, 4: 2, 5: 4, 6: 6, 7: 10, 8: 24, 9: 50}  # by effort
 DEFAULT = 3
-RATE = 0.08  # of descent, divided by the number of steps but at most MAX_RATE, on the loss in bits
+RATE = 0.1  # of descent, divided by the number of steps but at most MAX_RATE, on the loss in bits
 MAX_RATE = 0.01
 MOMENTUM = 0.5
 SHARPNESS = 8.0

