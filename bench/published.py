@@ -1,4 +1,4 @@
-"""Do our codecs measure what others published? PSNR at equal bits per pixel, and at equal settings where they are known.
+"""Do our codecs measure what others published? PSNR at equal bits per pixel, and at equal settings where known.
 
     python -m bench.published --images KODAK --result bench/results/kodak.json --anchors DIR_OF_JSON \\
         --out bench/results/published.json

@@ -15,6 +15,7 @@ from bench import codecs
 from bench.metrics import METRICS, bd_rate, ms_ssim, psnr, psnr_y, scaled, ssimulacra2
 from bench.report import write
 from bench.run import compare, main, means, per_image, spread
+from codec.weights import DEFAULT
 from tests.conftest import run
 
 
@@ -210,7 +211,7 @@ setTimeout(() => {
 def report(tmp_path_factory, folder, result):
     out = tmp_path_factory.mktemp("page") / "report.html"
     files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*.png"))}
-    write(json.loads(result.read_text()), files, "fast-1", out, count=1)
+    write(json.loads(result.read_text()), files, DEFAULT, out, count=1)
     return out
 
 
