@@ -119,7 +119,7 @@ def against_jpeg(result: dict) -> dict[str, float]:
 def bytes_figure(result: dict) -> go.Figure:
     """How many bytes each codec takes for what takes JPEG 100."""
     sizes = dict(sorted(((n, 100 + v) for n, v in against_jpeg(result).items()), key=lambda item: -item[1]))
-    fig = figure("bytes for the same PSNR, JPEG = 100", "")
+    fig = figure("bytes at equal PSNR; JPEG = 100", "")
     fig.add_bar(
         x=list(sizes.values()), y=[label(n) for n in sizes], orientation="h", cliponaxis=False,
         marker={"color": [colour(n) if n == "lat" else "#9aa3ad" for n in sizes]},
