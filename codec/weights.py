@@ -9,7 +9,7 @@ from pathlib import Path
 from codec.container import FINGERPRINT_BYTES
 from codec.errors import MissingModelError
 
-DEFAULT = "fast-1"
+DEFAULT = "fast-2"
 
 
 def folder() -> Path:
