@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -294,7 +295,7 @@ def workers(bench: Bench, processes: int, codec: tuple):
 
 
 def bar(label: str, length: int):
-    return click.progressbar(length=length, label=f"{label:18}", show_pos=True, file=click.get_text_stream("stderr"))
+    return click.progressbar(length=length, label=f"{label:18}", show_pos=True, file=sys.stderr)
 
 
 @click.command()
