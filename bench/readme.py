@@ -110,7 +110,7 @@ the rival at the same quality (BD-rate).
 {rates(kodak)}
 
 `-q 0 … 100` spans {lat["bpp"][0]:.2f} … {lat["bpp"][-1]:.2f} bits per pixel and {lat["psnr"][0]:.1f} … {lat["psnr"][-1]:.1f} dB on the mean.
-lat is trained for PSNR: codecs tuned for the eye (JPEG XL, AVIF) do better in SSIMULACRA 2 than in PSNR. The page of this
+lat is trained for PSNR; rivals that their makers tune for the eye do better by the other two measures. The page of this
 run, with curves, per-picture spread, speeds and pictures side by side: [bench/results/kodak.html](bench/results/kodak.html) (download it to
 look at it). The whole-number entropy path costs {exactness["total_percent"]:+.2f} % of the bytes that the float networks estimate, header
 included. Within 8 pixels of tile borders, tiles cost {seam:+.3f} dB at most (256-pixel tiles; the default is 1024).
@@ -121,7 +121,7 @@ HEIC at their encoders' defaults are tuned for the eye and lie below the publish
 
 {speeds(speed)}
 
-Two cores ({speed["processor"]}), in memory, mosaics of Kodak; mbt2018-mean is CompressAI's, and takes pictures whole. lat at
+(Two threads, {speed["processor"]}), in memory, mosaics of Kodak; mbt2018-mean is CompressAI's, and takes pictures whole. lat at
 3 MP: {threads(speed)} threads. Whole processes: a 12 MP JPEG to `.lat` in {whole["compress_s"]:.1f} s and back to PNG in
 {whole["decompress_s"]:.1f} s; 100 MP in {big["compress"]}, back in {big["decompress"]}; a 1×1 picture takes {begin["compress"]:.2f} and
 {begin["decompress"]:.2f} s beyond `import torch`.

@@ -197,12 +197,13 @@ setTimeout(() => {
   $("slider").value = 250; $("slider").dispatchEvent(new Event("input"));
   seen.after = $("over").style.clipPath; seen.width = $("over").naturalWidth;
   seen.ys = $("rd").data.find(t => t.name === "lat").y;
-  click("SSIMULACRA 2"); click("3 × zoom");
+  click("SSIMULACRA 2"); click("3 × zoom"); window.dispatchEvent(new Event("resize"));
   setTimeout(() => {
     seen.title = $("rd").layout.yaxis.title.text; seen.zoomed = $("frame").style.width;
+    seen.heights = ["bytes", "rd", "speed"].map(id => $(id).querySelector("svg").getBoundingClientRect().height);
     seen.table = $("bd").innerText; seen.error = window.failed || "";
     document.body.innerHTML = "<pre id=seen>" + JSON.stringify(seen).replaceAll("<", "&lt;") + "</pre>";
-  }, 300);
+  }, 700);
 }, 800);
 </script>"""
 
@@ -239,6 +240,7 @@ def test_the_page_works_in_a_browser(report, result):
     seen = json.loads(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.S)[1])
     measured = json.loads(result.read_text())
     assert seen["error"] == ""
+    assert min(seen["heights"]) > 150, "plots keep their size when the window changes"
     assert seen["lines"] == 3 and seen["bars"] == 3 and seen["marks"] == 6
     assert seen["ys"] == pytest.approx(measured["codecs"]["lat"]["mean"]["psnr"])
     assert (seen["before"], seen["after"]) == ("inset(0px 50% 0px 0px)", "inset(0px 75% 0px 0px)")
