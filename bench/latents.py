@@ -12,10 +12,10 @@ import json
 from pathlib import Path
 
 import click
-import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import laplace
 
 from codec import Codec, anomaly, edit, generate
 from codec.coder import TILE
@@ -130,6 +130,8 @@ def sample(photos: tuple[Path, ...], model: str, count: int, out: Path) -> None:
 @out_option
 def fill(photos: tuple[Path, ...], model: str, count: int, holes: int, out: Path) -> None:
     """PSNR inside holes on the latent grid, against the mean of their surroundings and OpenCV's two methods."""
+    import cv2  # a baseline's package: nothing else here needs it
+
     codec = Codec.load(model)
     errors: dict[int, dict[str, list]] = {side: {} for side in HOLES}
     for i, photo in enumerate(pictures(photos, count)):
@@ -167,7 +169,7 @@ def attributes(pixels: np.ndarray) -> dict[str, float]:
     """What directions are to change, each on a scale of its own."""
     x = pixels.astype(float)
     luma = x @ np.array([0.299, 0.587, 0.114])
-    laplacian = cv2.Laplacian(luma, cv2.CV_64F)
+    laplacian = laplace(luma)
     return {
         "brightness": float(luma.mean()),
         "contrast": float(luma.std()),

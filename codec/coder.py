@@ -22,7 +22,7 @@ from torch import Tensor
 from codec import container, exact, weights
 from codec.container import LATENT, Container, Header
 from codec.effort import DEFAULT as DEFAULT_EFFORT
-from codec.effort import STEPS, refine
+from codec.effort import STEPS, descend
 from codec.entropy import SymbolReader, SymbolWriter, Tables
 from codec.errors import DesyncError, FormatError, LatError, LimitError, MissingModelError
 from codec.image import MAX_PIXELS, Picture, from_array, from_pillow, to_pillow
@@ -163,14 +163,24 @@ class Codec:
 
     @torch.autocast("cpu", enabled=False)
     def refined(self, pixels: np.ndarray, box: Box, row: int, effort: int) -> Tensor:
-        """As `analyse`, after gradient steps."""
+        """As `analyse`, after gradient steps: the y whose file costs least in bits + λ · squared error."""
         height, width = pixels.shape[:2]
         seen = box.grow(self.model.g_s.reach, Box(0, 0, -(-width // LATENT), -(-height // LATENT)))
         y, own = self.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
         z_hat = self.hyper_analyse(y[(..., *own.slices)], row)
         part = pixels[(box * LATENT).slices]
         part = np.broadcast_to(part[:, :, :1], (*part.shape[:2], 3)) if part.shape[2] < 3 else part[:, :, :3]
-        return refine(self.model, y, own, z_hat, row, part, effort)
+        weight = float(self.model.lambdas[row]) / 3
+
+        def cost(candidate: Tensor) -> float:
+            whole = y.clone()
+            whole[(..., *own.slices)] = self.quantise(candidate, z_hat, row)[0]
+            decoded = self.synthesise(whole, row)[(own * LATENT).slices][: part.shape[0], : part.shape[1]]
+            error = np.square(decoded.astype(np.float32) - part).sum(dtype=np.float64)
+            return 8 * len(self.encode_latents(candidate, z_hat, row)) + weight * float(error)
+
+        start = y[(..., *own.slices)]
+        return min((start, *descend(self.model, y, own, z_hat, row, part, effort)), key=cost)
 
     @torch.inference_mode()
     @torch.autocast("cpu", enabled=False)

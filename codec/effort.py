@@ -8,13 +8,12 @@ annealing, arXiv:2006.04240, without its noise, which needs thousands of steps).
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from codec import exact
 from codec.container import LATENT
 from codec.model import Model, gaussian_likelihood, pass_masks
 from codec.tiles import Box
@@ -25,7 +24,7 @@ RATE = 0.1  # of descent, divided by the number of steps but at most MAX_RATE, o
 MAX_RATE = 0.01
 MOMENTUM = 0.5
 SHARPNESS = 8.0
-SKIPPED = math.log(exact.SIGMA_MIN) + exact.LEVEL_STEP / 2  # log σ below which symbols are not coded
+EVERY = 8  # steps after which y is looked at
 
 
 class Objective:
@@ -43,18 +42,15 @@ class Objective:
         self.reduced = model.context.start(self.h)
         self.masks = pass_masks(model.cfg.latents, own.height, own.width)
 
-    def __call__(self, y: Tensor, hard: bool) -> Tensor:
-        """Bits + λ · error of y (1, M, own.height, own.width); with `hard`, as a file would be."""
+    def __call__(self, y: Tensor) -> Tensor:
+        """Bits + λ · error of y (1, M, own.height, own.width), softly rounded."""
         y_hat, bits = torch.zeros_like(y), y.new_zeros(())
         for t, mask in enumerate(self.masks):
             params = self.h if t == 0 else self.model.context.step(t, self.h, self.reduced, y_hat)
             mu, log_sigma = params.chunk(2, 1)
             residual = y - mu
-            if hard:
-                symbols = residual.round() * (log_sigma > SKIPPED)
-            else:
-                floor = residual.detach().floor()
-                symbols = floor + torch.sigmoid((residual - floor - 0.5) * SHARPNESS)
+            floor = residual.detach().floor()
+            symbols = floor + torch.sigmoid((residual - floor - 0.5) * SHARPNESS)
             cost = -gaussian_likelihood(symbols, log_sigma).clamp_min(1e-9).log2()
             bits = bits + torch.where(mask, cost, 0).sum()
             y_hat = torch.where(mask, symbols + mu, y_hat)
@@ -65,24 +61,25 @@ class Objective:
         return bits + self.weight * (x - self.target).square().sum()
 
 
-@torch.inference_mode(False)
-@torch.enable_grad()
-def refine(model: Model, y: Tensor, own: Box, z_hat: Tensor, row: int, pixels: np.ndarray, effort: int) -> Tensor:
-    """A tile's y after STEPS[effort] steps, or where it was if that is better. Arguments as for `Objective`."""
+def descend(
+    model: Model, y: Tensor, own: Box, z_hat: Tensor, row: int, pixels: np.ndarray, effort: int
+) -> Iterator[Tensor]:
+    """A tile's y on its way down, every few steps and at the end of STEPS[effort]. Arguments as for `Objective`.
+
+    The float model that is descended differs a little from the whole-number one that codes, most at low rates: the
+    caller takes the best of these by what they really cost.
+    """
     steps = STEPS[effort]
-    with torch.no_grad():
-        objective = Objective(model, y.clone(), own, z_hat.clone(), row, pixels)
-        best = start = y[(..., *own.slices)].clone()
-        least = objective(start, hard=True)
-    moved = start.clone().requires_grad_(True)
-    descent = torch.optim.SGD([moved], lr=min(MAX_RATE, RATE / max(steps, 1)), momentum=MOMENTUM)
-    for step in range(1, steps + 1):
-        descent.zero_grad()
-        objective(moved, hard=False).backward()
-        descent.step()
-        if step % 6 == 0 or step == steps:
-            with torch.no_grad():
-                loss = objective(moved, hard=True)
-                if loss < least:
-                    best, least = moved.detach().clone(), loss
-    return best
+    with torch.inference_mode(False), torch.enable_grad():
+        with torch.no_grad():
+            objective = Objective(model, y.clone(), own, z_hat.clone(), row, pixels)
+        moved = y[(..., *own.slices)].clone().requires_grad_(True)
+        descent = torch.optim.SGD([moved], lr=min(MAX_RATE, RATE / max(steps, 1)), momentum=MOMENTUM)
+        found = []
+        for step in range(1, steps + 1):
+            descent.zero_grad()
+            objective(moved).backward()
+            descent.step()
+            if step % EVERY == 0 or step == steps:
+                found.append(moved.detach().clone())
+    return iter(found)

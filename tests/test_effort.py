@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from codec import Codec, effort
+from codec import Codec
 from codec.cli import main
 from codec.latents import Latents
 from tests.conftest import psnr
@@ -33,21 +33,6 @@ def test_effort_pays(codec, part):
 def test_low_efforts_are_one_pass(codec, crop):
     files = [codec.encode(crop, 40, effort=e) for e in (1, 2, 3)]
     assert files[0] == files[1] == files[2] == codec.encode(crop, 40)
-
-
-def test_the_objective_is_what_files_cost(codec, part):
-    """Bits and error of the float model in its hard form, against the real file."""
-    import torch
-
-    from codec.tiles import Box
-
-    row, box = codec.row(50), Box(0, 0, 20, 15)
-    y = codec.analyse(part, box, row).clone()
-    with torch.no_grad():
-        objective = effort.Objective(codec.model, y, box, codec.hyper_analyse(y, row).clone(), row, part)
-        estimated = float(objective(y, hard=True))
-    data = codec.encode(part, 50)
-    assert estimated == pytest.approx(cost(codec, part, data, 50), rel=0.05)  # ẑ and the header are not in it
 
 
 def test_any_size_tiles_grey_and_alpha(codec, photo):
