@@ -128,7 +128,7 @@ HEIC at their encoders' defaults are tuned for the eye and lie below the publish
 
 {efforts(effort)}
 
-(every fourth Kodak picture, {effort["threads"]} threads). Targets, {kept["of"]} sizes and {met["of"]} PSNRs on Kodak: size exceeded {kept["exceeded"]} times, used to
+({effort["pictures"]} Kodak pictures, {effort["threads"]} threads). Targets, {kept["of"]} sizes and {met["of"]} PSNRs on Kodak: size exceeded {kept["exceeded"]} times, used to
 97 % or more {kept["within_3_percent"]} times, {kept["mean_encodes"]:.1f} encodes on the mean, {kept["most_encodes"]} at most; PSNR undershot {met["undershot"]} times, within 0.1 dB {met["within_0.1_db"]} times,
 {met["mean_encodes"]:.1f} encodes, {met["most_encodes"]} at most; {met["impossible"]} wishes for PSNR were beyond `-q 100`, which was said.
 

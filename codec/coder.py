@@ -157,13 +157,17 @@ class Codec:
         self, pixels: np.ndarray, box: Box, row: int, threshold: float = 0.5, effort: int = DEFAULT_EFFORT
     ) -> bytes:
         """One tile of a picture (H, W, C)."""
-        y = self.analyse(pixels, box, row) if STEPS[effort] == 0 else self.refined(pixels, box, row, effort)
+        if STEPS[effort]:
+            y, z_hat = self.refined(pixels, box, row, effort)
+        else:
+            y = self.analyse(pixels, box, row)
+            z_hat = self.hyper_analyse(y, row)
         alpha = pixels[(*(box * LATENT).slices, -1)] if pixels.shape[2] in (2, 4) else None
-        return self.encode_latents(y, self.hyper_analyse(y, row), row, alpha, threshold)
+        return self.encode_latents(y, z_hat, row, alpha, threshold)
 
     @torch.autocast("cpu", enabled=False)
-    def refined(self, pixels: np.ndarray, box: Box, row: int, effort: int) -> Tensor:
-        """As `analyse`, after gradient steps: the y whose file costs least in bits + λ · squared error."""
+    def refined(self, pixels: np.ndarray, box: Box, row: int, effort: int) -> tuple[Tensor, Tensor]:
+        """y after gradient steps, the one whose file costs least in bits + λ · squared error; and ẑ of the start."""
         height, width = pixels.shape[:2]
         seen = box.grow(self.model.g_s.reach, Box(0, 0, -(-width // LATENT), -(-height // LATENT)))
         y, own = self.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
@@ -180,7 +184,7 @@ class Codec:
             return 8 * len(self.encode_latents(candidate, z_hat, row)) + weight * float(error)
 
         start = y[(..., *own.slices)]
-        return min((start, *descend(self.model, y, own, z_hat, row, part, effort)), key=cost)
+        return min((start, *descend(self.model, y, own, z_hat, row, part, effort)), key=cost), z_hat
 
     @torch.inference_mode()
     @torch.autocast("cpu", enabled=False)
