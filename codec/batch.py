@@ -15,10 +15,15 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from codec import container, files, weights
 from codec.errors import LatError, LimitError
+
+if TYPE_CHECKING:
+    from codec.coder import Codec
+    from codec.image import Picture
 
 
 @dataclass(frozen=True)
@@ -68,28 +73,36 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
 
     Raises: LatError.
     """
-    from codec import image as images
-
     admit(job, options)
     data = files.read_bytes(job.source)
-    name = shown(job.source)
+    codec = load_codec(options.model, options.threads)
+    encoded, picture = encode(codec, data, shown(job.source), options, progress)
+    files.write_bytes(job.target, encoded, options.overwrite)
+    height, width = picture.pixels.shape[:2]
+    return Row(job.source, job.target, "done", len(data), len(encoded), width, height, notes=picture.notes)
+
+
+def encode(
+    codec: Codec, data: bytes, name: str, options: Options, progress: Callable | None = None
+) -> tuple[bytes, Picture]:
+    """Bytes of a picture file -> those of a .lat file, and the picture with its notes. `name` is for messages.
+
+    Raises: LatError.
+    """
+    from codec import image as images
+
     opened = images.open_image(io.BytesIO(data), name, options.max_pixels)
     if options.strict and getattr(opened, "n_frames", 1) > 1:
         raise LatError(f"{name}: has {opened.n_frames} frames; without --strict the first is kept")
     picture = images.from_pillow(opened, name)
     del opened
     picture.metadata = {k: v for k, v in picture.metadata.items() if k not in options.strip}
-    height, width = picture.pixels.shape[:2]
-    codec = load_codec(options.model, options.threads)
     if options.target:
-        encoded = aimed(codec, picture, options, name)
-    else:
-        encoded = codec.encode(picture, options.quality, progress, effort=options.effort)
-    files.write_bytes(job.target, encoded, options.overwrite)
-    return Row(job.source, job.target, "done", len(data), len(encoded), width, height, notes=picture.notes)
+        return aimed(codec, picture, options, name), picture
+    return codec.encode(picture, options.quality, progress, effort=options.effort), picture
 
 
-def aimed(codec, picture, options: Options, name: str) -> bytes:
+def aimed(codec: Codec, picture: Picture, options: Options, name: str) -> bytes:
     """The file that meets a target; what was chosen becomes a note of the picture.
 
     Raises: LatError.
@@ -267,12 +280,14 @@ def plan(found: list[tuple[Path, Path]], out_dir: str | None, suffix: str) -> li
     """
     if not suffix:
         return [Job(str(source), "") for source, _ in found]
-    places = [(Path(out_dir) / f.relative_to(base) if out_dir else f, f) for f, base in found]
-    stems = Counter(place.with_suffix("") for place, _ in places)
-    jobs = []
-    for place, source in places:
-        crowded = stems[place.with_suffix("")] > 1
-        jobs.append(
-            Job(str(source), str(place.with_name(place.name + suffix) if crowded else place.with_suffix(suffix)))
-        )
-    return jobs
+    places = [Path(out_dir) / f.relative_to(base) if out_dir else f for f, base in found]
+    return [Job(str(source), str(target)) for (source, _), target in zip(found, with_suffix(places, suffix))]
+
+
+def with_suffix(places: list[PurePath], suffix: str) -> list[PurePath]:
+    """Paths with another suffix; those that differ in suffix alone keep it: a.jpg, a.png -> a.jpg.lat, a.png.lat."""
+    stems = Counter(place.with_suffix("") for place in places)
+    return [
+        place.with_name(place.name + suffix) if stems[place.with_suffix("")] > 1 else place.with_suffix(suffix)
+        for place in places
+    ]

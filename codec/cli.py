@@ -39,15 +39,16 @@ def command(*options: Callable) -> Callable:
 
 
 sources_argument = click.argument("sources", metavar="IN...", nargs=-1, required=True)
+max_pixels_option = click.option(
+    "--max-pixels", type=click.IntRange(1), default=2**28, show_default=True, help="Refuse larger pictures."
+)
 output_options = together(
     click.option("-o", "--output", help="File to write, - for standard output. Default: beside IN."),
     click.option(
         "--out-dir", type=click.Path(file_okay=False), help="Write below this folder; folders keep their tree."
     ),
     click.option("--overwrite", is_flag=True, help="Replace existing outputs."),
-    click.option(
-        "--max-pixels", type=click.IntRange(1), default=2**28, show_default=True, help="Refuse larger pictures."
-    ),
+    max_pixels_option,
     click.option(
         "--threads", type=click.IntRange(1), help="Threads of each process. Default: all cores, shared by -j."
     ),
@@ -172,8 +173,13 @@ def many_files(run: Run, planned: list[Job], options: Options) -> int:
                     progress(len(rows), len(planned), f"{rate:.1f} MP/s")
         except KeyboardInterrupt:
             interrupted = True
-    if not (run.quiet or run.as_json):
-        summarise(rows, len(planned), time.perf_counter() - start)
+    return closing(rows, len(planned), time.perf_counter() - start, interrupted, run.quiet or run.as_json)
+
+
+def closing(rows: list[Row], planned: int, seconds: float, interrupted: bool, quiet: bool) -> int:
+    """Sums a batch up; its exit code."""
+    if not quiet:
+        summarise(rows, planned, seconds)
     if interrupted:
         click.echo("lat: interrupted; run the same command again to go on", err=True)
     if interrupted or any(r.status in ("failed", "damaged") for r in rows):
@@ -225,8 +231,7 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     return size
 
 
-@command(
-    sources_argument,
+encoder_options = together(
     click.option(
         "-q",
         "--quality",
@@ -249,43 +254,31 @@ def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -
     click.option("--target-size", callback=parse_bytes, metavar="BYTES", help="Best file of at most 200k, 1.5M …"),
     click.option("--target-bpp", type=click.FloatRange(0, min_open=True), help="The same, in bits per pixel."),
     click.option("--target-psnr", type=click.FloatRange(1, 60), help="Smallest file of at least so many dB."),
-    output_options,
-    batch_options,
     click.option("--strip", callback=parse_strip, default="", help="Metadata to leave out: icc, exif, xmp, or all."),
     click.option("--strict", is_flag=True, help="Refuse animated pictures instead of keeping their first frame."),
 )
-def compress(
-    sources,
-    quality,
-    effort,
-    target_size,
-    target_bpp,
-    target_psnr,
-    model,
-    overwrite,
-    max_pixels,
-    threads,
-    strip,
-    strict,
-    **run,
-) -> None:
-    """Compress photographs to .lat files."""
+
+
+def encoding(target_size, target_bpp, target_psnr, **others) -> Options:
+    """Options of `encoder_options`."""
     targets = {"size": target_size, "bpp": target_bpp, "psnr": target_psnr}
     given = [(kind, value) for kind, value in targets.items() if value is not None]
     if len(given) > 1:
         raise click.UsageError("one target at a time: --target-size, --target-bpp or --target-psnr")
-    options = Options(
-        quality=quality,
-        effort=effort,
-        target=given[0] if given else None,
-        model=model,
-        overwrite=overwrite,
-        max_pixels=max_pixels,
-        threads=threads,
-        strip=strip,
-        strict=strict,
-    )
-    process(Run(batch.compress, ".lat", sources, **run), options, picture_suffixes)
+    return Options(target=given[0] if given else None, **others)
+
+
+@command(
+    sources_argument,
+    encoder_options,
+    output_options,
+    batch_options,
+)
+def compress(sources, overwrite, threads, output, out_dir, dry_run, recursive, jobs, as_json, quiet, **encoder) -> None:
+    """Compress photographs to .lat files."""
+    options = encoding(overwrite=overwrite, threads=threads, **encoder)
+    run = Run(batch.compress, ".lat", sources, recursive, jobs, as_json, quiet, output, out_dir, dry_run)
+    process(run, options, picture_suffixes)
 
 
 @command(
@@ -307,6 +300,58 @@ def decompress(sources, overwrite, max_pixels, threads, region, ignore_errors, *
 def verify(sources, **run) -> None:
     """Check that .lat files are whole: structure, sizes and every checksum."""
     process(Run(batch.verify, "", sources, **run), Options(), lambda: {".lat"})
+
+
+@command(
+    click.argument("source", metavar="SRC"),
+    click.argument("target", metavar="DST"),
+    encoder_options,
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Processes of this machine, or actors of a Ray cluster.",
+    ),
+    click.option(
+        "--workers", type=click.IntRange(1), help="Processes, of one thread each. Default: all cores there are."
+    ),
+    click.option("--shards", is_flag=True, help="Write tar files (WebDataset) of many pictures each instead."),
+    click.option(
+        "--batch", "size", type=click.IntRange(1), help="Pictures a task, or a shard.  [default: 32, of a shard 1000]"
+    ),
+    click.option("--overwrite", is_flag=True, help="Do again what is done already."),
+    max_pixels_option,
+    click.option("--quiet", is_flag=True, help="Print errors only."),
+)
+def bulk(source, target, engine, workers, shards, size, quiet, **encoder) -> None:
+    """Compress all pictures below SRC into DST, on one machine or many.
+
+    Both may be folders or URLs (s3://bucket/photos). The same command again goes on where a run was stopped.
+    DST/log.jsonl has a row for every picture, failures too.
+    """
+    from codec import bulk
+
+    plan = bulk.Plan(source, target, encoding(**encoder), shards)
+    start = time.perf_counter()
+    jobs, done = bulk.missing(plan, picture_suffixes())
+    if done and not quiet:
+        click.echo(f"{done} done already, {len(jobs)} to do", err=True)
+    if not jobs:
+        sys.exit(NOTHING_TO_DO)
+    rows, interrupted = [], False
+    with progress_bar("pictures", quiet) as progress:
+        try:
+            for finished in bulk.run(plan, jobs, engine, workers, size or (1000 if shards else 32)):
+                rows += finished
+                for row in finished:
+                    report(row, False, quiet=True)
+                if progress:
+                    pixels = sum(row.width * row.height for row in rows)
+                    progress(len(rows), len(jobs), f"{pixels / 1e6 / (time.perf_counter() - start):.1f} MP/s")
+        except KeyboardInterrupt:
+            interrupted = True
+    sys.exit(closing(rows, len(jobs), time.perf_counter() - start, interrupted, quiet))
 
 
 @command(

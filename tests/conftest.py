@@ -31,6 +31,19 @@ def crop(photo) -> np.ndarray:
     return np.asarray(photo)[200:296, 300:428].copy()
 
 
+@pytest.fixture
+def tree(tmp_path, crop):
+    """Five pictures in two folders, one broken, one text file."""
+    source = tmp_path / "in"
+    (source / "sub").mkdir(parents=True)
+    image = Image.fromarray(crop)
+    for name in ("a.png", "b.jpg", "sub/c.png", "sub/same.png", "sub/same.jpg"):
+        image.save(source / name)
+    (source / "broken.jpg").write_bytes((source / "b.jpg").read_bytes()[:300])
+    (source / "notes.txt").write_text("no picture")
+    return source
+
+
 def run(*args: str, env: dict | None = None, **kwargs) -> subprocess.CompletedProcess:
     """A child process in the checkout's root."""
     return subprocess.run(

@@ -20,19 +20,6 @@ def lat(*args, **kwargs):
     return run("-m", "codec.cli", *map(str, args), text=True, **kwargs)
 
 
-@pytest.fixture
-def tree(tmp_path, crop):
-    """Five pictures in two folders, one broken, one text file."""
-    source = tmp_path / "in"
-    (source / "sub").mkdir(parents=True)
-    image = Image.fromarray(crop)
-    for name in ("a.png", "b.jpg", "sub/c.png", "sub/same.png", "sub/same.jpg"):
-        image.save(source / name)
-    (source / "broken.jpg").write_bytes((source / "b.jpg").read_bytes()[:300])
-    (source / "notes.txt").write_text("no picture")
-    return source
-
-
 GOOD = ["a.lat", "b.lat", "sub/c.lat", "sub/same.jpg.lat", "sub/same.png.lat"]
 
 
