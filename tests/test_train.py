@@ -12,6 +12,7 @@ from codec import Codec
 from codec.model import PASSES, SIZES, Config, Model, pass_masks
 from codec.train import export, loop
 from codec.train.data import Photos
+from tests.conftest import run
 
 TINY = Config(width=16, latents=16, hyper=8, context=16, enc_blocks=2, dec_blocks=2, context_blocks=1)
 CPU = torch.device("cpu")
@@ -93,6 +94,20 @@ def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch,
     path.write_bytes(export.weights_bytes(model, photos.crops(4, 256), "tiny"))
     tiny = Codec.load(str(path))
     assert tiny.decode(tiny.encode(crop)).size == (128, 96)
+
+
+def test_two_processes_do_what_one_does_with_the_doubled_batch(shards, tmp_path):
+    def steps(name: str, batch: int, *launcher: str) -> torch.Tensor:
+        out = tmp_path / name
+        done = run(*launcher, "-m", "tests.distributed", str(shards[0]), str(out), str(batch), text=True)
+        assert done.returncode == 0, done.stderr
+        tensors, meta = loop.load_checkpoint(out)
+        assert meta["step"] == loop.CLOCK_STEPS
+        return torch.cat([v.flatten() for k, v in sorted(tensors.items()) if k.startswith("model.")])
+
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    two, doubled, one = steps("two", 2, *torchrun), steps("doubled", 4), steps("one", 2)
+    assert (two - doubled).norm() < 0.1 * (one - doubled).norm()
 
 
 def test_a_broken_gradient_is_skipped(shards, tmp_path, monkeypatch):

@@ -29,11 +29,14 @@ from codec.train.loop import Recipe, train
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Begin with the networks of this checkpoint or weights file.",
 )
-@click.option("--batch", type=int, default=Recipe.batch, show_default=True)
+@click.option("--batch", type=int, default=Recipe.batch, show_default=True, help="Crops a step, of each process.")
 def main(
     size: str, sources: tuple[Path, ...], minutes: float, out: Path, resume: bool, start: Path | None, batch: int
 ) -> None:
-    """Train the codec's network on photographs; then `python -m codec.train.export`."""
+    """Train the codec's network on photographs; then `python -m codec.train.export`.
+
+    On several GPUs or machines: `torchrun --nproc-per-node 8 -m codec.train …`.
+    """
     if out.exists() and not resume:
         raise click.UsageError(f"{out} exists: --resume goes on from it, another --out leaves it alone")
     train(SIZES[size], Recipe(batch=batch), list(sources), out, minutes, size, resume, start)

@@ -57,14 +57,19 @@ class Photos:
         self.device = device
         self._eligible: dict[int, Tensor] = {}
 
-    def crops(self, count: int, size: int) -> Tensor:
-        """(count, 3, size, size) float in 0..1, each flipped and transposed at random."""
+    def crops(
+        self, count: int, size: int, generator: torch.Generator | None = None, rank: int = 0, world: int = 1
+    ) -> Tensor:
+        """(count, 3, size, size) float in 0..1, each flipped and transposed at random.
+
+        The share of process `rank` in what `world` of them draw together from equal generators.
+        """
         if size not in self._eligible:
             self._eligible[size] = torch.nonzero(torch.minimum(self.height, self.width) >= size)[:, 0]
         eligible = self._eligible[size]
 
         def uniform() -> Tensor:
-            return torch.rand(count, device=self.device)
+            return torch.rand(count * world, device=self.device, generator=generator)[rank::world]
 
         photo = eligible[(uniform() * len(eligible)).long()]
         height, width = self.height[photo], self.width[photo]

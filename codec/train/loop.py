@@ -4,6 +4,9 @@ Loss: mean over samples of log(R + λ·255²·MSE), each sample at a rate row of
 the same relative weight. Muon on the matrices, Adam on the rest. The learning rate warms up, stays, and falls
 linearly to zero over the last part of the budget, where crops also grow: the budget can be extended by
 resuming from a checkpoint with a larger one.
+
+Under `torchrun` each process takes its share of the same crops and gradients are averaged: n processes with a batch
+of b do what one does with n · b. The first process keeps the clock, prints and writes.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ import os
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from codec.model import Config, Model
 from codec.train.data import Photos
@@ -28,7 +34,7 @@ from codec.train.data import Photos
 class Recipe:
     """What a run does; stored in its checkpoint and in the card of the weights."""
 
-    batch: int = 8
+    batch: int = 8  # crops a step, of each process
     crop: int = 256
     final_crop: int = 384  # in the last `final_part` of the budget, at the same number of pixels a step
     final_part: float = 0.15
@@ -45,6 +51,7 @@ class Recipe:
 
 
 CHECKPOINT_SECONDS = 150
+CLOCK_STEPS = 10  # steps between looks at the clock: reading a value back waits for the device
 STALL_SECONDS = 5.0  # a longer step was a suspended process, not training: it does not count
 
 
@@ -135,6 +142,26 @@ def restore(tensors: dict[str, Tensor], model: Model, ema: dict[str, Tensor], op
                 opt.state[p] = {k: v.cpu() if k == "step" else v for k, v in state.items()}
 
 
+def join() -> tuple[int, int, torch.device]:
+    """This process's number, how many `torchrun` started (one without it), and its device."""
+    rank, world, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if world > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return rank, world, device
+
+
+def agreed(seconds: float, device: torch.device) -> float:
+    """The first process's clock: all must have the same learning rate, and end at the same step."""
+    if not dist.is_initialized():
+        return seconds
+    told = torch.tensor([seconds], dtype=torch.float64, device=device)
+    dist.broadcast(told, 0)
+    return told.item()
+
+
 def train(
     cfg: Config,
     recipe: Recipe,
@@ -149,12 +176,14 @@ def train(
 
     A new run begins with the PCA shortcut, or with the averaged weights of the checkpoint or weights file `start`.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rank, world, device = join()
     torch.manual_seed(recipe.seed)
+    say = partial(print, flush=True) if rank == 0 else lambda text: None
     torch.set_flush_denormal(True)
     photos = Photos(sources, device)
     crops = photos.validation(256)
-    print(f"{photos.count} photographs, {photos.megapixels:.0f} MP on {device}; {len(crops)} held out", flush=True)
+    place = f"{device}, {world} processes" if world > 1 else device
+    say(f"{photos.count} photographs, {photos.megapixels:.0f} MP on {place}; {len(crops)} held out")
 
     model = Model(cfg).to(device)
     if start:
@@ -171,8 +200,10 @@ def train(
         tensors, meta = load_checkpoint(out)
         restore(tensors, model, ema, opts, device)
         step, elapsed = meta["step"], meta["seconds"]
-        torch.manual_seed(recipe.seed + step)
-        print(f"resumed at step {step}, {elapsed / 60:.1f} min", flush=True)
+        say(f"resumed at step {step}, {elapsed / 60:.1f} min")
+    shared = torch.Generator(device).manual_seed(recipe.seed + step)  # the same in all processes
+    torch.manual_seed((recipe.seed + step) * world + rank)
+    network = DistributedDataParallel(model) if world > 1 else model
 
     def checkpoint() -> None:
         meta = {"size": name, "config": asdict(cfg), "recipe": asdict(recipe), "step": step, "seconds": elapsed}
@@ -180,16 +211,16 @@ def train(
 
     budget = minutes * 60
     recent: deque[tuple[float, float, float, float]] = deque(maxlen=100)
-    saved, skipped, last = elapsed, 0, time.monotonic()
+    clock, saved, skipped, last = elapsed, elapsed, 0, time.monotonic()
     while elapsed < budget:
         progress = elapsed / budget
         for label, opt in opts.items():
             opt.param_groups[0]["lr"] = base[label] * recipe.rate_factor(step, progress)
         size = recipe.final_crop if progress > 1 - recipe.final_part else recipe.crop
         count = max(1, round(recipe.batch * (recipe.crop / size) ** 2))
-        x = photos.crops(count, size).contiguous(memory_format=torch.channels_last)
-        q = torch.randint(0, cfg.rates, (count,), device=device)
-        bpp, mse = rd_terms(model, x, q)
+        x = photos.crops(count, size, shared, rank, world).contiguous(memory_format=torch.channels_last)
+        q = torch.randint(0, cfg.rates, (count * world,), device=device, generator=shared)[rank::world]
+        bpp, mse = rd_terms(network, x, q)
         loss = torch.log(bpp + model.lambdas[q] * mse).mean()
         for opt in opts.values():
             opt.zero_grad()
@@ -204,26 +235,29 @@ def train(
             with torch.no_grad():
                 torch._foreach_lerp_(list(ema.values()), list(model.state_dict().values()), weight)
         elif (skipped := skipped + 1) >= 50 and out.exists():
-            print(f"step {step}: 50 steps without a finite gradient, back to the last checkpoint", flush=True)
+            say(f"step {step}: 50 steps without a finite gradient, back to the last checkpoint")
             restore(load_checkpoint(out)[0], model, ema, opts, device)
             skipped = 0
         now = time.monotonic()
         seconds, last = min(now - last, STALL_SECONDS), now
-        elapsed += seconds
-        if step % 10 == 0:  # reading a value back waits for the device
+        clock += seconds
+        if step % CLOCK_STEPS == 0:
+            elapsed = agreed(clock, device)
             psnr = (10 * torch.log10(255**2 / mse)).mean().item()
-            recent.append((loss.item(), bpp.mean().item(), psnr, count / seconds))
+            recent.append((loss.item(), bpp.mean().item(), psnr, count * world / seconds))
         if step in (20, 100) or step % 500 == 0:
             mean = torch.tensor(list(recent)).mean(0).tolist()
             eta = (budget - elapsed) / 60
-            print(
+            say(
                 f"step {step}  {elapsed / 60:.1f} min  loss {mean[0]:.4f}  bpp {mean[1]:.3f}  PSNR {mean[2]:.2f} dB  "
-                f"{mean[3]:.1f} images/s  grad {norm:.2f}  ETA {eta:.0f} min",
-                flush=True,
+                f"{mean[3]:.1f} images/s  grad {norm:.2f}  ETA {eta:.0f} min"
             )
         if elapsed - saved > CHECKPOINT_SECONDS or elapsed >= budget:
             saved = elapsed
-            checkpoint()
-            averaged.load_state_dict(ema)
-            print(f"step {step}  checkpoint; held-out log-loss {validate(averaged, crops):.4f}", flush=True)
+            if rank == 0:
+                checkpoint()
+                averaged.load_state_dict(ema)
+                say(f"step {step}  checkpoint; held-out log-loss {validate(averaged, crops):.4f}")
             last = time.monotonic()
+    if world > 1:
+        dist.destroy_process_group()
