@@ -33,6 +33,7 @@ class Options:
     quality: float = 50
     target: tuple[str, float] | None = None  # "size" in bytes, "bpp", or "psnr" in dB: chooses the quality
     effort: int = 3
+    tune: str = "psnr"
     model: str = weights.DEFAULT
     overwrite: bool = False
     max_pixels: int = 2**28
@@ -99,7 +100,7 @@ def encode(
     picture.metadata = {k: v for k, v in picture.metadata.items() if k not in options.strip}
     if options.target:
         return aimed(codec, picture, options, name), picture
-    return codec.encode(picture, options.quality, progress, effort=options.effort), picture
+    return codec.encode(picture, options.quality, progress, effort=options.effort, tune=options.tune), picture
 
 
 def aimed(codec: Codec, picture: Picture, options: Options, name: str) -> bytes:
@@ -113,12 +114,11 @@ def aimed(codec: Codec, picture: Picture, options: Options, name: str) -> bytes:
     height, width = picture.pixels.shape[:2]
     try:
         if kind == "psnr":
-            found = to_psnr(codec, picture, value, options.effort)
+            found = to_psnr(codec, picture, value, options.effort, options.tune)
             reached = f"{found.value:.2f} dB"
         else:
-            found = to_size(
-                codec, picture, int(value if kind == "size" else value * height * width / 8), options.effort
-            )
+            size = int(value if kind == "size" else value * height * width / 8)
+            found = to_size(codec, picture, size, options.effort, options.tune)
             reached = f"{len(found.data):,} bytes"
     except LatError as error:
         raise LatError(f"{name}: {error}") from None

@@ -251,6 +251,13 @@ encoder_options = together(
         show_default=True,
         help="From 4 on slower to encode and smaller.",
     ),
+    click.option(
+        "--tune",
+        type=click.Choice(["psnr", "ms-ssim"]),
+        default="psnr",
+        show_default=True,
+        help="What an effort of 4 and more is for.",
+    ),
     click.option("--target-size", callback=parse_bytes, metavar="BYTES", help="Best file of at most 200k, 1.5M …"),
     click.option("--target-bpp", type=click.FloatRange(0, min_open=True), help="The same, in bits per pixel."),
     click.option("--target-psnr", type=click.FloatRange(1, 60), help="Smallest file of at least so many dB."),
@@ -265,6 +272,8 @@ def encoding(target_size, target_bpp, target_psnr, **others) -> Options:
     given = [(kind, value) for kind, value in targets.items() if value is not None]
     if len(given) > 1:
         raise click.UsageError("one target at a time: --target-size, --target-bpp or --target-psnr")
+    if others["tune"] != "psnr" and others["effort"] < 4:
+        raise click.UsageError(f"--tune {others['tune']} needs an effort of at least 4: -e 6")
     return Options(target=given[0] if given else None, **others)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 import zlib
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from threading import Lock
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from torch import Tensor
 from codec import container, exact, weights
 from codec.container import LATENT, Container, Header
 from codec.effort import DEFAULT as DEFAULT_EFFORT
-from codec.effort import STEPS, descend
+from codec.effort import STEPS, TUNES, Objective, descend
 from codec.entropy import SymbolReader, SymbolWriter, Tables
 from codec.errors import DesyncError, FormatError, LatError, LimitError, MissingModelError
 from codec.image import MAX_PIXELS, Picture, from_array, from_pillow, to_pillow
@@ -31,7 +32,7 @@ from codec.tiles import Box, latent_bounds, tile_box, tiles_in
 
 TILE = 64  # latents a side: 1024 pixels
 QUALITY = 50
-Progress = Callable[[int, int], None]  # tiles done, tiles in all
+Progress = Callable[[int, int], None]  # tiles done, tiles in all; with effort, steps of tiles
 OnError = Callable[[int, LatError], None]  # tile, what is wrong with it
 
 
@@ -116,26 +117,37 @@ class Codec:
         progress: Progress | None = None,
         threshold: float = 0.5,
         effort: int = DEFAULT_EFFORT,
+        tune: str = "psnr",
     ) -> bytes:
         """A Pillow image, or a uint8 array (H, W) or (H, W, C), -> the bytes of a .lat file.
 
         `quality` 0 … 100: higher is better and larger. Alpha is lossless. `threshold`: what a residual must exceed to
         be rounded away from zero, 0.5 … 1; a larger one makes the file smaller by less than a step of quality does.
-        `effort` 1 … 9: from 4 on, gradient steps make the file smaller and encoding slower (`effort.py`).
+        `effort` 1 … 9: from 4 on, gradient steps make the file smaller and encoding slower (`effort.py`), for the
+        sake of the metric `tune`, "psnr" or "ms-ssim". `progress` counts these steps too.
         Raises: LatError, ValueError.
         """
+        if effort not in STEPS or tune not in TUNES:
+            raise ValueError(f"effort must be 1 … 9 and tune one of {', '.join(TUNES)}, got {effort}, {tune}")
         image = as_picture(image)
         height, width = image.pixels.shape[:2]
         header = Header(width, height, image.mode, TILE, self.fingerprint)
-        row, tiles = self.row(quality), []
-        count = header.grid[0] * header.grid[1]
-        with _two_at_a_time() as pool:
-            for tile in pool.map(
-                lambda i: self.encode_tile(image.pixels, tile_box(header, i), row, threshold, effort), range(count)
-            ):
-                tiles.append(tile)
+        row, count = self.row(quality), header.grid[0] * header.grid[1]
+        done, lock = itertools.count(1), Lock()
+
+        def step_done() -> None:
+            with lock:
                 if progress:
-                    progress(len(tiles), count)
+                    progress(next(done), count * (STEPS[effort] + 1))
+
+        def encoded(index: int) -> bytes:
+            box = tile_box(header, index)
+            tile = self.encode_tile(image.pixels, box, row, threshold, effort, tune, step_done)
+            step_done()
+            return tile
+
+        with _two_at_a_time() as pool:
+            tiles = list(pool.map(encoded, range(count)))
         return container.build(Container(header, tiles, image.metadata))
 
     @torch.inference_mode()
@@ -147,18 +159,24 @@ class Codec:
         seen = box.grow(-(-self.model.g_a.reach // LATENT), bounds)
         part = pixels[(seen * LATENT).slices]
         missing = (seen.width * LATENT - part.shape[1], seen.height * LATENT - part.shape[0])
-        part = np.broadcast_to(part[:, :, :1], (*part.shape[:2], 3)) if part.shape[2] < 3 else part[:, :, :3]
-        x = torch.tensor(part, dtype=torch.float32).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last
+        x = to_tensor(part)
         x = F.pad(x, (0, missing[0], 0, missing[1]), mode="replicate") if any(missing) else x
         y = self.model.analyse(x.div_(255), torch.tensor([row]))
         return y[(..., *box.shift(seen.left, seen.top).slices)]
 
     def encode_tile(
-        self, pixels: np.ndarray, box: Box, row: int, threshold: float = 0.5, effort: int = DEFAULT_EFFORT
+        self,
+        pixels: np.ndarray,
+        box: Box,
+        row: int,
+        threshold: float = 0.5,
+        effort: int = DEFAULT_EFFORT,
+        tune: str = "psnr",
+        step_done: Callable[[], None] = lambda: None,
     ) -> bytes:
         """One tile of a picture (H, W, C)."""
         if STEPS[effort]:
-            y, z_hat = self.refined(pixels, box, row, effort)
+            y, z_hat = self.refined(pixels, box, row, effort, tune, step_done)
         else:
             y = self.analyse(pixels, box, row)
             z_hat = self.hyper_analyse(y, row)
@@ -166,32 +184,37 @@ class Codec:
         return self.encode_latents(y, z_hat, row, alpha, threshold)
 
     @torch.autocast("cpu", enabled=False)
-    def refined(self, pixels: np.ndarray, box: Box, row: int, effort: int) -> tuple[Tensor, Tensor]:
-        """y after gradient steps, the one whose file costs least in bits + λ · squared error; and ẑ of the start."""
+    def refined(
+        self, pixels: np.ndarray, box: Box, row: int, effort: int, tune: str, step_done: Callable[[], None]
+    ) -> tuple[Tensor, Tensor]:
+        """y and ẑ after the steps of an effort: those whose file costs least in bits + λ · distortion."""
         height, width = pixels.shape[:2]
         seen = box.grow(self.model.g_s.reach, Box(0, 0, -(-width // LATENT), -(-height // LATENT)))
-        y, own = self.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
-        z_hat = self.hyper_analyse(y[(..., *own.slices)], row)
-        part = pixels[(box * LATENT).slices]
-        part = np.broadcast_to(part[:, :, :1], (*part.shape[:2], 3)) if part.shape[2] < 3 else part[:, :, :3]
+        around, own = self.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
+        y = around[(..., *own.slices)]
+        x = to_tensor(pixels[(box * LATENT).slices])
         weight = float(self.model.lambdas[row]) / 3
+        residuals = TUNES[tune](x, weight)
+        objective = Objective(self.model, around, own, row, x, residuals)
 
-        def cost(candidate: Tensor) -> float:
-            whole = y.clone()
-            whole[(..., *own.slices)] = self.quantise(candidate, z_hat, row)[0]
-            decoded = self.synthesise(whole, row)[(own * LATENT).slices][: part.shape[0], : part.shape[1]]
-            error = np.square(decoded.astype(np.float32) - part).sum(dtype=np.float64)
-            return 8 * len(self.encode_latents(candidate, z_hat, row)) + weight * float(error)
+        def cost(candidate: tuple[Tensor, Tensor]) -> float:
+            y, z_hat = candidate
+            whole = around.clone()
+            whole[(..., *own.slices)] = self.quantise(y, z_hat, row)[0]
+            decoded = to_tensor(self.synthesise(whole, row)[(own * LATENT).slices])
+            error = decoded[..., : x.shape[2], : x.shape[3]] - x
+            distortion = sum(float(r.square().sum(dtype=torch.float64)) for r in residuals(error))
+            return 8 * len(self.encode_latents(y, z_hat, row)) + distortion
 
-        start = y[(..., *own.slices)]
-        return min((start, *descend(self.model, y, own, z_hat, row, part, effort)), key=cost), z_hat
+        z = self.model.hyper_analyse(y, torch.tensor([row]))
+        moved = descend(objective, y, z, effort, step_done)
+        return min(((y, whole(z)) for y, z in ((y, z), *moved)), key=cost)
 
     @torch.inference_mode()
     @torch.autocast("cpu", enabled=False)
     def hyper_analyse(self, y: Tensor, row: int) -> Tensor:
         """y (1, M, h, w) -> ẑ (1, Z, ⌈h/4⌉, ⌈w/4⌉), whole numbers."""
-        z = self.model.hyper_analyse(y, torch.tensor([row]))
-        return z.round_().clamp_(-exact.Z_LIMIT, exact.Z_LIMIT)
+        return whole(self.model.hyper_analyse(y, torch.tensor([row])))
 
     @torch.inference_mode()
     def encode_latents(
@@ -315,7 +338,7 @@ class Codec:
             for index, seen in zip(todo, around):
                 needed = [t for t in tiles_in(header, seen) if t in wanted]
                 missing = sum(other not in decoded for other in needed)
-                for other in islice(order, missing + 1):  # and the next one ahead
+                for other in itertools.islice(order, missing + 1):  # and the next one ahead
                     decoded[other] = pool.submit(self._decode_or_report, parsed, other, on_error)
                 y_hat = torch.zeros(1, self.cfg.latents, seen.height, seen.width)
                 y_hat = y_hat.contiguous(memory_format=torch.channels_last)
@@ -388,6 +411,17 @@ class Codec:
             alpha = np.full((box.height * LATENT, box.width * LATENT, 1), 255, np.uint8)
         z = torch.zeros(1, self.cfg.hyper, -(-box.height // 4), -(-box.width // 4))
         return TileLatents(0, z, torch.zeros(1, self.cfg.latents, box.height, box.width), alpha)
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """uint8 (H, W, C), colour or grey, with or without alpha -> float32 (1, 3, H, W), 0 … 255, channels last."""
+    pixels = np.broadcast_to(pixels[:, :, :1], (*pixels.shape[:2], 3)) if pixels.shape[2] < 3 else pixels[:, :, :3]
+    return torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None]
+
+
+def whole(z: Tensor) -> Tensor:
+    """z -> ẑ."""
+    return z.round().clamp_(-exact.Z_LIMIT, exact.Z_LIMIT)
 
 
 @contextmanager

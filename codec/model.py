@@ -23,6 +23,7 @@ Needs torch alone, so that it trains wherever torch runs.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -314,7 +315,9 @@ class Model(nn.Module):
         upper, lower = torch.sigmoid((z + 0.5 - mean) / scale), torch.sigmoid((z - 0.5 - mean) / scale)
         return ((upper - lower) * weight).sum(-1)
 
-    def predict(self, y: Tensor, z_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def predict(
+        self, y: Tensor, z_hat: Tensor, q: Tensor, quantise: Callable[[Tensor], Tensor] = round_ste
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Float entropy parameters: y, ẑ -> ŷ, μ, log σ, each (B, M, h, w), by the four passes."""
         h = self.h_s(z_hat * _gain(-self.gain_z, q))[..., : y.shape[2], : y.shape[3]]
         reduced = self.context.start(h)
@@ -324,7 +327,7 @@ class Model(nn.Module):
             params = h if t == 0 else self.context.step(t, h, reduced, y_hat)
             mu, log_s = params.float().chunk(2, 1)
             mean, log_sigma = torch.where(mask, mu, mean), torch.where(mask, log_s, log_sigma)
-            y_hat = torch.where(mask, round_ste(y - mu) + mu, y_hat)
+            y_hat = torch.where(mask, quantise(y - mu) + mu, y_hat)
         return y_hat, mean, log_sigma
 
     def forward(self, x: Tensor, q: Tensor, noise: bool = True) -> tuple[Tensor, Tensor]:

@@ -39,8 +39,10 @@ class Found:
     encodes: int
 
 
-def to_size(codec: Codec, image: Image.Image | np.ndarray | Picture, size: int, effort: int = DEFAULT_EFFORT) -> Found:
-    """The best file of at most `size` bytes.
+def to_size(
+    codec: Codec, image: Image.Image | np.ndarray | Picture, size: int, effort: int = DEFAULT_EFFORT, tune: str = "psnr"
+) -> Found:
+    """The best file of at most `size` bytes. `effort` and `tune` as for `Codec.encode`.
 
     Raises: LatError where even the lowest quality is larger; it says what is possible.
     """
@@ -54,14 +56,18 @@ def to_size(codec: Codec, image: Image.Image | np.ndarray | Picture, size: int, 
     bpp = 8 * max(size - overhead, 1) / pixels
     start = 32 + math.log(bpp / 0.4) / SIZE_SLOPE  # photographs take about 0.4 bits a pixel in the middle
     goal = math.log(size)
-    found = search(codec, picture, measure, goal, -SIZE_TOLERANCE, start, SIZE_SLOPE, effort)
+    found = search(codec, picture, measure, goal, -SIZE_TOLERANCE, start, SIZE_SLOPE, effort, tune)
     if len(found.data) > size:
         raise LatError(f"{size} bytes are not enough: at the lowest quality it takes {len(found.data)}")
     return Found(found.data, len(found.data), found.quality, found.encodes)
 
 
 def to_psnr(
-    codec: Codec, image: Image.Image | np.ndarray | Picture, psnr: float, effort: int = DEFAULT_EFFORT
+    codec: Codec,
+    image: Image.Image | np.ndarray | Picture,
+    psnr: float,
+    effort: int = DEFAULT_EFFORT,
+    tune: str = "psnr",
 ) -> Found:
     """The smallest file of at least `psnr` dB (RGB or grey, alpha aside).
 
@@ -77,7 +83,9 @@ def to_psnr(
         mse = float(np.mean((original - decoded) ** 2, dtype=np.float64))
         return 10 * math.log10(255**2 / max(mse, 1e-3))
 
-    found = search(codec, picture, measure, psnr, PSNR_TOLERANCE, 32 + (psnr - 34) / PSNR_SLOPE, PSNR_SLOPE, effort)
+    found = search(
+        codec, picture, measure, psnr, PSNR_TOLERANCE, 32 + (psnr - 34) / PSNR_SLOPE, PSNR_SLOPE, effort, tune
+    )
     if found.value < psnr:
         raise LatError(f"{psnr} dB cannot be reached: the highest quality has {found.value:.2f} dB")
     return found
@@ -92,6 +100,7 @@ def search(
     level: float,
     slope: float,
     effort: int,
+    tune: str,
 ) -> Found:
     """The file whose measure lies between `goal` and `goal + tolerance`, or the nearest on that side of the goal.
 
@@ -108,7 +117,7 @@ def search(
         if count == ENCODES and rank(best, goal, side)[0]:
             level = end
         row = min(max(0, math.ceil(level)), top)
-        data = codec.encode(picture, 100 * row / top, threshold=0.5 + SPAN * (row - level), effort=effort)
+        data = codec.encode(picture, 100 * row / top, threshold=0.5 + SPAN * (row - level), effort=effort, tune=tune)
         value = points[level] = measure(data)
         candidate = Found(data, value, round(100 * level / top, 1), count)
         if best is None or rank(candidate, goal, side) < rank(best, goal, side):

@@ -1,4 +1,4 @@
-"""Ten steps without noise, for `test_train`, which also starts it by torchrun: -m tests.distributed PHOTOS OUT BATCH."""
+"""Ten steps without noise, for `test_train`, which starts it by torchrun too: -m tests.distributed PHOTOS OUT BATCH."""
 
 import sys
 from pathlib import Path
