@@ -1,4 +1,4 @@
-"""What encoder effort buys: BD-rate against effort 3 and seconds a picture.
+"""What encoder effort buys: BD-rate against effort 3, in PSNR and MS-SSIM, and seconds a picture.
 
 python -m bench.effort --images DIR --out bench/results/effort.json
 """
@@ -17,7 +17,7 @@ from PIL import Image
 from codec import Codec
 from codec.weights import DEFAULT
 
-from .metrics import bd_rate, psnr
+from .metrics import bd_rate, ms_ssim, psnr, scaled
 from .run import processor
 
 QUALITIES = (10, 30, 50, 70, 90)
@@ -25,33 +25,41 @@ QUALITIES = (10, 30, 50, 70, 90)
 
 @click.command()
 @click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--efforts", default="3,4,5,7,9", show_default=True)
+@click.option("--settings", default="3,4,5,6,7,7 ms-ssim,9", show_default=True, help="Effort, or effort and --tune.")
 @click.option("--every", default=1, show_default=True, help="Take every n-th picture.")
 @click.option("-m", "--model", default=DEFAULT, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
-def main(images: Path, efforts: str, every: int, model: str, out: Path) -> None:
+def main(images: Path, settings: str, every: int, model: str, out: Path) -> None:
     codec, files = Codec.load(model), sorted(images.glob("*.png"))[::every]
     result = {"weights": codec.name, "processor": processor(), "threads": torch.get_num_threads()}
-    result |= {"pictures": len(files), "qualities": QUALITIES, "efforts": {}}
+    result |= {"pictures": len(files), "qualities": QUALITIES, "settings": {}}
     base = None
-    for effort in map(int, efforts.split(",")):
-        rates, distortions = np.zeros(len(QUALITIES)), np.zeros(len(QUALITIES))
-        start, seconds = time.perf_counter(), 0.0
-        for path in files:
-            with Image.open(path) as opened:
-                image = opened.convert("RGB")
-            for i, quality in enumerate(QUALITIES):
+    for setting in settings.split(","):
+        effort, tune = (setting.split() + ["psnr"])[:2]
+        curve, seconds = {"bpp": [], "psnr": [], "ms_ssim": []}, 0.0
+        for quality in QUALITIES:
+            sums = np.zeros(3)
+            for path in files:
+                with Image.open(path) as opened:
+                    image = opened.convert("RGB")
                 start = time.perf_counter()
-                data = codec.encode(image, quality, effort=effort)
+                data = codec.encode(image, quality, effort=int(effort), tune=tune)
                 seconds += time.perf_counter() - start
-                rates[i] += 8 * len(data) / (image.width * image.height)
-                distortions[i] += psnr(np.asarray(image), np.asarray(codec.decode(data)))
-        curve = (list(rates / len(files)), list(distortions / len(files)))
+                pair = np.asarray(image), np.asarray(codec.decode(data))
+                sums += (
+                    8 * len(data) / (image.width * image.height),
+                    psnr(*pair),
+                    scaled("ms_ssim", [ms_ssim(*pair)])[0],
+                )
+            for name, value in zip(curve, sums / len(files)):
+                curve[name].append(float(value))
         base = base or curve
-        entry = {"bd_rate_percent": round(bd_rate(*base, *curve)[0], 2) if curve != base else 0.0}
-        entry["seconds_a_picture"] = round(seconds / len(files) / len(QUALITIES), 3)
-        result["efforts"][effort] = entry | {"bpp": curve[0], "psnr": curve[1]}
-        click.echo(f"effort {effort}: {entry}")
+        entry = {"seconds_a_picture": round(seconds / len(files) / len(QUALITIES), 3)}
+        for metric in ("psnr", "ms_ssim"):
+            rate = bd_rate(base["bpp"], base[metric], curve["bpp"], curve[metric])[0] if curve is not base else 0.0
+            entry[f"bd_rate_{metric}_percent"] = round(rate, 2)
+        result["settings"][setting] = entry | curve
+        click.echo(f"effort {setting}: {entry}")
     out.write_text(json.dumps(result, indent=1) + "\n")
 
 

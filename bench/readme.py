@@ -1,4 +1,4 @@
-"""Write the README's figures from the committed results, between its two marks.
+"""Write the figures of README.md and BULK.md from the committed results, between their marks.
 
 python -m bench.readme
 """
@@ -81,11 +81,29 @@ def threads(speed: dict) -> str:
 
 
 def efforts(effort: dict) -> str:
-    lines = ["| effort | " + " | ".join(effort["efforts"]) + " |", "|---" * (len(effort["efforts"]) + 1) + "|"]
-    rows = effort["efforts"].values()
-    lines.append("| BD-rate against effort 3 | " + " | ".join(f"{r['bd_rate_percent']:+.1f} %" for r in rows) + " |")
-    lines.append("| s a Kodak picture | " + " | ".join(f"{r['seconds_a_picture']:.2f}" for r in rows) + " |")
+    settings = effort["settings"]
+    shown = [name.replace(" ", " --tune ") for name in settings]
+    lines = ["| `-e` | " + " | ".join(shown) + " |", "|---" * (len(shown) + 1) + "|"]
+    for metric, label in (("psnr", "PSNR"), ("ms_ssim", "MS-SSIM")):
+        cells = [f"{entry[f'bd_rate_{metric}_percent']:+.1f} %" for entry in settings.values()]
+        lines.append(f"| BD-rate by {label} against 3 | " + " | ".join(cells) + " |")
+    lines.append("| s a picture | " + " | ".join(f"{e['seconds_a_picture']:.2g}" for e in settings.values()) + " |")
     return "\n".join(lines)
+
+
+def bulk() -> str:
+    """The table of BULK.md."""
+    measured = result("bulk")
+    lines = ["| engine | workers | MP/s | MP/s a worker, while it codes |", "|---|---|---|---|"]
+    for run in measured["runs"]:
+        each = run["mp_per_second_a_worker_while_coding"]
+        lines.append(f"| {run['engine']} | {run['workers']} | {run['mp_per_second']:.2f} | {each:.2f} |")
+    first = measured["runs"][0]
+    return f"""
+{chr(10).join(lines)}
+
+({first["pictures"]} photographs of {first["megapixels"] / first["pictures"]:.2f} MP, {measured["cores"]} cores of an {measured["processor"]}, start-up included; `python -m bench.bulk`.)
+"""
 
 
 def figures() -> str:
@@ -181,9 +199,10 @@ def latents() -> str:
 """
 
 
-def fill_in(text: str) -> str:
-    """The README with both parts new."""
-    for mark, part in ((START, figures()), (START.replace("figures", "latents"), latents())):
+def fill_in(text: str, parts: dict[str, str]) -> str:
+    """The text with new parts at their marks."""
+    for name, part in parts.items():
+        mark = START.replace("figures", name)
         head, _, rest = text.partition(mark)
         _, _, tail = rest.partition(END)
         text = head + mark + part + END + tail
@@ -191,5 +210,8 @@ def fill_in(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(fill_in(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, parts in (
+        (ROOT / "README.md", {"figures": figures(), "latents": latents()}),
+        (ROOT / "codec" / "BULK.md", {"figures": bulk()}),
+    ):
+        page.write_text(fill_in(page.read_text(encoding="utf-8"), parts), encoding="utf-8")

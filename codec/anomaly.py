@@ -1,6 +1,6 @@
 """Where a picture is not what the model, or a set of normal pictures, leads one to expect.
 
-Two measures for every latent position (16 × 16 pixels), both from one analysis at high quality:
+Measures for every latent position (16 × 16 pixels), the first two from one analysis at high quality:
 
 surprise   bits beyond expectation, no reference needed. The context model says N(μ, σ) before it sees a latent;
            −log₂ p minus the entropy of that Gaussian is ½·log₂e·(r²/σ² − 1), with r = y − μ and the quantiser's 1/12
@@ -8,6 +8,7 @@ surprise   bits beyond expectation, no reference needed. The context model says 
 distance   of the latents from those of normal pictures. Pictures of the same size are taken as shots of a fixed
            camera: mean and variance of every position. Otherwise all positions are pooled into one Gaussian
            (Mahalanobis distance), for textures.
+error      of the pixels after coding at low quality: what the codec could not keep.
 
 The score of a picture is the mean of its TOP highest positions.
 """
@@ -25,11 +26,13 @@ from torch import Tensor
 
 from codec import exact
 from codec.coder import Codec
+from codec.container import LATENT
 from codec.errors import LatError
 from codec.image import from_array, from_pillow
 from codec.latents import Latents, step
 
 QUALITY = 80
+ERROR_QUALITY = 20  # where detail that is hard to predict is already lost
 TOP = 4  # positions
 SHRINK = 1e-2  # of the pooled covariance towards a sphere
 PRIOR = 2  # pictures that the variance pooled over positions counts for, beside a position's own
@@ -127,12 +130,17 @@ def threshold(normal: Sequence[Features], false_alarms: float) -> float:
     return float(np.quantile(scores, 1 - false_alarms))
 
 
-def reconstruction_error(codec: Codec, image: Image.Image | np.ndarray, quality: float) -> np.ndarray:
-    """Squared error (H, W) of uint8 pixels at a quality, mean over channels."""
+def reconstruction_error(codec: Codec, image: Image.Image | np.ndarray) -> np.ndarray:
+    """Squared error (H, W) of the pixels of each latent, after coding at ERROR_QUALITY, mean over channels.
+
+    Raises: LatError.
+    """
     picture = from_pillow(image) if isinstance(image, Image.Image) else from_array(image)
     original = picture.pixels[:, :, : 1 if picture.mode in ("L", "LA") else 3].astype(np.float32)
-    decoded = np.asarray(Latents.from_image(codec, picture.pixels, quality).to_image(codec), np.float32)
-    return ((original - decoded.reshape(original.shape)) ** 2).mean(2)
+    decoded = np.asarray(Latents.from_image(codec, picture.pixels, ERROR_QUALITY).to_image(codec), np.float32)
+    error = ((original - decoded.reshape(original.shape)) ** 2).mean(2)
+    error = np.pad(error, [(0, -n % LATENT) for n in error.shape], mode="edge")
+    return error.reshape(error.shape[0] // LATENT, LATENT, -1, LATENT).mean((1, 3))
 
 
 def overlay(image: Image.Image, values: np.ndarray, low: float, high: float) -> Image.Image:

@@ -90,6 +90,11 @@ class Store:
     def read(self, name: str) -> bytes:
         return self.fs.cat_file(f"{self.root}/{name}")
 
+    def read_there(self, names: list[str]) -> dict[str, bytes]:
+        """Contents of those of these files that exist, fetched together."""
+        paths = {f"{self.root}/{name}": name for name in names}
+        return {paths[path]: data for path, data in self.fs.cat(list(paths), on_error="omit").items()}
+
     def write(self, name: str, data: bytes) -> None:
         """All of a file or nothing, replacing an older one."""
         path = f"{self.root}/{name}"
@@ -124,7 +129,8 @@ class Worker:
         from codec.coder import Codec
 
         torch.set_num_threads(1)
-        self.plan, self.codec = plan, Codec(data, fingerprint)
+        self.plan = plan
+        self.codec = Codec(data, fingerprint).to("cuda" if torch.cuda.is_available() else "cpu")
         self.source, self.target = Store(plan.source), Store(plan.target)
 
     def run(self, work: Batch) -> list[Row]:
@@ -368,15 +374,10 @@ def run_name() -> str:
 
 def logged(target: Store) -> dict[str, dict]:
     """The last row of every picture, by source."""
-    rows = {}
-    for name in [LOG] + [f"{PARTS}/{part}" for part in target.names(PARTS)]:
-        try:
-            lines = target.read(name).decode().splitlines()
-        except FileNotFoundError:
-            continue
-        for row in map(json.loads, lines):
-            rows[row["source"]] = row
-    return rows
+    names = [LOG] + [f"{PARTS}/{part}" for part in target.names(PARTS)]
+    contents = target.read_there(names)
+    lines = (line for name in names if name in contents for line in contents[name].decode().splitlines())
+    return {row["source"]: row for row in map(json.loads, lines)}
 
 
 def close_log(target: Store) -> None:

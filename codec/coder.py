@@ -71,6 +71,7 @@ class Codec:
             model = Model(self.cfg)
         model.load_state_dict(networks)
         self.model = model.eval().requires_grad_(False)
+        self.device = torch.device("cpu")
         self.entropy = exact.EntropyModel(part("exact."), self.cfg)
         t = {k: v.numpy() for k, v in part("tables.").items()}
         self.y_tables = Tables.unpack(t["y.cdf"], t["y.length"], t["y.offset"])
@@ -95,6 +96,12 @@ class Codec:
         Raises: FormatError, MissingModelError.
         """
         return cls.load(weights.name_for(container.parse(data).header.model))
+
+    def to(self, device: torch.device | str) -> Codec:
+        """This codec with g_a, g_s and h_a on another device; entropy coding stays on the CPU."""
+        self.device = torch.device(device)
+        self.model.to(self.device)
+        return self
 
     def row(self, quality: float) -> int:
         """Rate row of a quality of 0 … 100."""
@@ -161,8 +168,8 @@ class Codec:
         missing = (seen.width * LATENT - part.shape[1], seen.height * LATENT - part.shape[0])
         x = to_tensor(part)
         x = F.pad(x, (0, missing[0], 0, missing[1]), mode="replicate") if any(missing) else x
-        y = self.model.analyse(x.div_(255), torch.tensor([row]))
-        return y[(..., *box.shift(seen.left, seen.top).slices)]
+        y = self.model.analyse(x.to(self.device).div_(255), self._rows(row))
+        return y[(..., *box.shift(seen.left, seen.top).slices)].cpu()
 
     def encode_tile(
         self,
@@ -192,29 +199,31 @@ class Codec:
         seen = box.grow(self.model.g_s.reach, Box(0, 0, -(-width // LATENT), -(-height // LATENT)))
         around, own = self.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
         y = around[(..., *own.slices)]
-        x = to_tensor(pixels[(box * LATENT).slices])
-        weight = float(self.model.lambdas[row]) / 3
-        residuals = TUNES[tune](x, weight)
-        objective = Objective(self.model, around, own, row, x, residuals)
+        x = to_tensor(pixels[(box * LATENT).slices]).to(self.device)
+        residuals = TUNES[tune](x, float(self.model.lambdas[row]) / 3)
 
         def cost(candidate: tuple[Tensor, Tensor]) -> float:
             y, z_hat = candidate
-            whole = around.clone()
-            whole[(..., *own.slices)] = self.quantise(y, z_hat, row)[0]
-            decoded = to_tensor(self.synthesise(whole, row)[(own * LATENT).slices])
+            decoded = around.clone()
+            decoded[(..., *own.slices)] = self.quantise(y, z_hat, row)[0]
+            decoded = to_tensor(self.synthesise(decoded, row)[(own * LATENT).slices]).to(self.device)
             error = decoded[..., : x.shape[2], : x.shape[3]] - x
             distortion = sum(float(r.square().sum(dtype=torch.float64)) for r in residuals(error))
             return 8 * len(self.encode_latents(y, z_hat, row)) + distortion
 
-        z = self.model.hyper_analyse(y, torch.tensor([row]))
-        moved = descend(objective, y, z, effort, step_done)
-        return min(((y, whole(z)) for y, z in ((y, z), *moved)), key=cost)
+        objective = Objective(self.model, around.to(self.device), own, self._rows(row), x, residuals)
+        z = self.model.hyper_analyse(y.to(self.device), self._rows(row))
+        found = [(y, z), *descend(objective, y.to(self.device), z, effort, step_done)]
+        return min(((y.cpu(), whole(z).cpu()) for y, z in found), key=cost)
 
     @torch.inference_mode()
     @torch.autocast("cpu", enabled=False)
     def hyper_analyse(self, y: Tensor, row: int) -> Tensor:
         """y (1, M, h, w) -> ẑ (1, Z, ⌈h/4⌉, ⌈w/4⌉), whole numbers."""
-        return whole(self.model.hyper_analyse(y, torch.tensor([row])))
+        return whole(self.model.hyper_analyse(y.to(self.device), self._rows(row))).cpu()
+
+    def _rows(self, row: int) -> Tensor:
+        return torch.tensor([row], device=self.device)
 
     @torch.inference_mode()
     def encode_latents(
@@ -360,8 +369,8 @@ class Codec:
     @torch.autocast("cpu", enabled=False)
     def synthesise(self, y_hat: Tensor, row: int) -> np.ndarray:
         """ŷ (1, M, h, w) -> uint8 (16h, 16w, 3)."""
-        x = self.model.synthesise(y_hat, torch.tensor([row]))
-        return x[0].permute(1, 2, 0).mul(255).round_().clamp_(0, 255).byte().numpy()
+        x = self.model.synthesise(y_hat.to(self.device), self._rows(row))
+        return x[0].permute(1, 2, 0).mul(255).round_().clamp_(0, 255).byte().cpu().numpy()
 
     @torch.inference_mode()
     def decode_tile(self, parsed: Container, index: int, passes: int = exact.PASSES) -> TileLatents:

@@ -45,13 +45,13 @@ Residuals = Callable[[Tensor], list[Tensor]]  # error x̂ − x (1, 3, h, w), in
 class Objective:
     """Rate and distortion of one tile as functions of its y and z, its neighbours held fixed."""
 
-    def __init__(self, model: Model, around: Tensor, own: Box, row: int, pixels: Tensor, residuals: Residuals):
+    def __init__(self, model: Model, around: Tensor, own: Box, row: Tensor, pixels: Tensor, residuals: Residuals):
         """around (1, M, H, W): y of the tile and of the ring that g_s sees; own: the tile in it; residuals: D in bits.
 
-        pixels (1, 3, h, w): of the tile, 0 … 255, ending where the picture does.
+        row (1,): the rate row; pixels (1, 3, h, w): of the tile, 0 … 255, ending where the picture does.
         """
         self.model, self.around, self.own, self.residuals = model, around, own, residuals
-        self.row, self.pixels = torch.tensor([row]), pixels
+        self.row, self.pixels = row, pixels
 
     def error(self, y: Tensor) -> Tensor:
         whole = self.around.clone()
@@ -72,7 +72,7 @@ class Objective:
 
     def curvature(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Half the second derivatives of D by y and of the bits of y by z, means over each channel."""
-        of_y, of_z = torch.zeros(()), torch.zeros(())
+        of_y, of_z = torch.zeros_like(y), torch.zeros_like(z)
         generator = torch.Generator().manual_seed(0)  # the same file every time
 
         def random_signs(like: Tensor) -> Tensor:

@@ -250,11 +250,12 @@ def pictures_in(folder: Path, suffixes: set[str]) -> list[Path]:
     ),
     click.option("--false-alarms", type=click.FloatRange(0, 1), default=0.05, show_default=True),
     click.option("-o", "--output", help="Heat map over the picture."),
+    click.option("--error", is_flag=True, help="Squared error after coding at low quality, instead of surprise."),
     click.option("--json", "as_json", is_flag=True, help="Score, threshold and the map as JSON."),
     model_option,
     overwrite_option,
 )
-def anomaly(source, reference, false_alarms, output, as_json, model, overwrite) -> None:
+def anomaly(source, reference, false_alarms, error, output, as_json, model, overwrite) -> None:
     """Where a picture is not what one would expect: of itself, or beside normal pictures.
 
     Exit code 0 whatever is found.
@@ -269,16 +270,19 @@ def anomaly(source, reference, false_alarms, output, as_json, model, overwrite) 
     def opened(path: str):
         return images.open_image(io.BytesIO(files.read_bytes(path)), path)
 
-    image = opened(source)
-    found = anomalies.features(codec, image)
-    limit = None
-    if reference:
+    if error and reference:
+        raise click.UsageError("--error looks at the picture alone: no --reference")
+    image, limit = opened(source), None
+    if error:
+        values = anomalies.reconstruction_error(codec, image)
+    elif reference:
+        found = anomalies.features(codec, image)
         suffixes = picture_suffixes()
         normal = [anomalies.features(codec, opened(str(p))) for p in pictures_in(reference, suffixes)]
         values = anomalies.Reference(normal).distance(found)
         limit = anomalies.threshold(normal, false_alarms)
     else:
-        values = found.surprise
+        values = anomalies.features(codec, image).surprise
     score = anomalies.score(values)
     if output:
         low = float(np.median(values))
@@ -289,7 +293,7 @@ def anomaly(source, reference, false_alarms, output, as_json, model, overwrite) 
     at = np.unravel_index(int(values.argmax()), values.shape)
     fields = {
         "file": source,
-        "measure": "distance" if reference else "surprise",
+        "measure": "distance" if reference else "error" if error else "surprise",
         "score": round(score, 4),
         "threshold": None if limit is None else round(limit, 4),
         "anomalous": None if limit is None else score > limit,

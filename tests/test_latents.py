@@ -309,6 +309,8 @@ def test_commands_from_picture_to_picture(tmp_path, small, photo):
         assert animation.n_frames == 3
     found = json.loads(lat("anomaly", a, "--json", "-o", tmp_path / "h.png"))
     assert found["measure"] == "surprise" and len(found["map"]) == 11
+    found = json.loads(lat("anomaly", a, "--json", "--error"))
+    assert found["measure"] == "error" and len(found["map"]) == 11 and len(found["map"][0]) == 16
     listed = lat("similar", tmp_path, a)
     assert "duplicate" in listed and str(tmp_path / "a.lat") in listed
     assert lat("similar", tmp_path).count("duplicate") == 3, "a, again and e are one picture"
