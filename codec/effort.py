@@ -31,6 +31,7 @@ STEPS = {1: 0, 2: 0, 3: 0, 4: 3, 5: 6, 6: 12, 7: 30, 8: 60, 9: 120}  # by effort
 DEFAULT = 3
 Y_PACE = 0.25  # part of a Newton step in each coordinate alone: its neighbours move at the same time
 Z_PACE = (0.2, 0.05)  # the same for z, at first and at last
+Z_PART = 0.7  # of the steps; then z is rounded, and y follows the μ that are final
 PENALTY = (1.0, 0.7)  # of c, at the lowest and the highest rate: there rounding is nearer to the best than random is
 AT_WHOLE = 0.02  # so near, a value counts as being at a whole number
 DRAWS = 4  # random projections for an estimate of curvature
@@ -142,8 +143,11 @@ def descend(objective: Objective, y: Tensor, z: Tensor, effort: int, step_done: 
             y_bits = partial(symbol_bits, log_sigma=log_sigma)
             with torch.no_grad():
                 y = proximal(y - mu, y_bits, y_slope, y_curve, penalty, Y_PACE) + mu
-                pace = Z_PACE[0] * (Z_PACE[1] / Z_PACE[0]) ** (step / steps)
-                z = proximal(z, z_bits, z_slope, z_curve, 1.0, pace)
+                if step <= Z_PART * steps:
+                    pace = Z_PACE[0] * (Z_PACE[1] / Z_PACE[0]) ** (step / steps)
+                    z = proximal(z, z_bits, z_slope, z_curve, 1.0, pace)
+                else:
+                    z = z.round()
             step_done()
             if step % EVERY == 0 or step == steps:
                 found.append((y, z))
