@@ -6,7 +6,7 @@ SRC and DST are fsspec paths (a folder, s3://…, gs://…). One driver; many wo
 
 Only names and rows travel between driver and workers. Where workers run is the engine's business: processes of this
 machine (`LocalEngine`) or actors of a Ray cluster (`RayEngine`). A worker that dies costs the batch it had, which is
-tried again picture by picture; a picture that takes its worker along is a failed row like any other.
+tried again in halves, down to the picture that takes its worker along: a failed row like any other.
 """
 
 from __future__ import annotations
@@ -132,6 +132,7 @@ class Worker:
         self.plan = plan
         self.codec = Codec(data, fingerprint).to("cuda" if torch.cuda.is_available() else "cpu")
         self.source, self.target = Store(plan.source), Store(plan.target)
+        self.stopped = False
 
     def run(self, work: Batch) -> list[Row]:
         """Encode, write, and log; the batch's log is written last."""
@@ -142,6 +143,8 @@ class Worker:
                 members.append((job.target, encoded))
                 row.target = f"{work.name}.tar/{member_name(job.target)}"
             rows.append(row)
+            if self.stopped:
+                break
         if members:
             self.target.write(f"{work.name}.tar", pack(members))
         log(self.target, work.name, rows)
@@ -231,6 +234,8 @@ class LocalEngine:
         self.pools[worker] = self._pool()
 
     def stop(self) -> None:
+        if _worker:  # the thread's: it ends after its picture
+            _worker.stopped = True
         for pool in self.pools:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -241,7 +246,7 @@ _worker: Worker | None = None  # of this process
 def _start(make_worker: Callable[[], Worker], alone: bool = False) -> None:
     global _worker
     if alone:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the driver stops handing out, begun batches finish
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once: files appear whole or not at all
     _worker = make_worker()
 
 
@@ -358,9 +363,12 @@ def run(plan: Plan, jobs: list[Job], engine: str, workers: int | None, size: int
             except WorkerDied as error:
                 pool.replace(worker)
                 if len(work.jobs) > 1:
-                    queue.extend(Batch(f"{work.name}.{i}", (job,)) for i, job in enumerate(work.jobs))
+                    middle = len(work.jobs) // 2
+                    queue.extend(
+                        [Batch(f"{work.name}a", work.jobs[:middle]), Batch(f"{work.name}b", work.jobs[middle:])]
+                    )
                     continue
-                failed = [Row(j.source, j.target, "failed", error=f"{j.source}: {error}") for j in work.jobs]
+                failed = [Row(job.source, job.target, "failed", error=f"{job.source}: {error}") for job in work.jobs]
                 log(target, work.name, failed)
                 yield failed
     finally:
