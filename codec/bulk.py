@@ -34,6 +34,7 @@ from codec.errors import LatError
 LOG = "log.jsonl"  # below DST, one row a picture
 PARTS = "log.parts"  # the same of the batches of a run that has not ended
 READ_AHEAD = 2  # pictures
+MAX_DEATHS = 20  # of workers with no batch done between: then it is not the pictures
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}  # an object appears whole or not at all
 
 
@@ -349,7 +350,7 @@ def run(plan: Plan, jobs: list[Job], engine: str, workers: int | None, size: int
     cuts = range(0, len(jobs), size)
     queue = deque(Batch(f"{run}-{i:06}", tuple(jobs[at : at + size])) for i, at in enumerate(cuts))
     pool = ENGINES[engine](make_worker, workers)
-    idle, running = list(range(min(pool.count, len(queue)))), {}
+    idle, running, deaths = list(range(min(pool.count, len(queue)))), {}, 0
     try:
         while queue or running:
             while idle and queue:
@@ -359,8 +360,10 @@ def run(plan: Plan, jobs: list[Job], engine: str, workers: int | None, size: int
             worker, work = running.pop(done)
             idle.append(worker)
             try:
-                yield pool.result(done)
+                rows = pool.result(done)
             except WorkerDied as error:
+                if (deaths := deaths + 1) > MAX_DEATHS:
+                    raise LatError(f"{deaths} workers died one after another, the last one so: {error}") from None
                 pool.replace(worker)
                 if len(work.jobs) > 1:
                     middle = len(work.jobs) // 2
@@ -368,9 +371,11 @@ def run(plan: Plan, jobs: list[Job], engine: str, workers: int | None, size: int
                         [Batch(f"{work.name}a", work.jobs[:middle]), Batch(f"{work.name}b", work.jobs[middle:])]
                     )
                     continue
-                failed = [Row(job.source, job.target, "failed", error=f"{job.source}: {error}") for job in work.jobs]
-                log(target, work.name, failed)
-                yield failed
+                rows = [Row(job.source, job.target, "failed", error=f"{job.source}: {error}") for job in work.jobs]
+                log(target, work.name, rows)
+            else:
+                deaths = 0
+            yield rows
     finally:
         pool.stop()
         close_log(target)

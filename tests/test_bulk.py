@@ -151,35 +151,48 @@ def test_a_killed_worker_costs_nothing(tmp_path, photo, engine):
     assert not list(out.rglob("*.part*"))
 
 
-def test_a_picture_that_kills_its_worker_is_a_failed_row(tmp_path, monkeypatch):
-    """The driver with an engine whose worker dies of one picture."""
+class Engine:
+    """One whose worker dies of some pictures."""
 
-    class Engine:
-        count, replaced = 1, 0
+    count = 1
 
-        def __init__(self, make_worker, workers):
-            pass
+    def __init__(self, make_worker, workers):
+        self.replaced = 0
+        Engine.last = self
 
-        def submit(self, worker, work):
-            return work
+    def submit(self, worker, work):
+        return work
 
-        def ready(self, futures):
-            return futures[0]
+    def ready(self, futures):
+        return futures[0]
 
-        def result(self, work):
-            if any(job.source == "deadly.png" for job in work.jobs):
-                raise bulk.WorkerDied("killed")
-            return [batch.Row(job.source, job.target) for job in work.jobs]
+    def result(self, work):
+        if any(job.source.startswith("deadly") for job in work.jobs):
+            raise bulk.WorkerDied("killed")
+        return [batch.Row(job.source, job.target) for job in work.jobs]
 
-        def replace(self, worker):
-            Engine.replaced += 1
+    def replace(self, worker):
+        self.replaced += 1
 
-        def stop(self):
-            pass
+    def stop(self):
+        pass
 
-    jobs = [batch.Job(f"{name}.png", f"{name}.lat") for name in ("a", "deadly", "b")]
+
+def driven(tmp_path, names, size) -> list[batch.Row]:
+    jobs = [batch.Job(f"{name}.png", f"{name}.lat") for name in names]
     plan = bulk.Plan(str(tmp_path), str(tmp_path), batch.Options())
+    return [row for rows in bulk.run(plan, jobs, "fake", 1, size) for row in rows]
+
+
+def test_a_picture_that_kills_its_worker_is_a_failed_row(tmp_path, monkeypatch):
     monkeypatch.setitem(bulk.ENGINES, "fake", Engine)
-    rows = [row for rows in bulk.run(plan, jobs, "fake", 1, 3) for row in rows]
+    rows = driven(tmp_path, ["a", "deadly", "b"], 3)
     assert {row.source: row.status for row in rows} == {"a.png": "done", "deadly.png": "failed", "b.png": "done"}
-    assert Engine.replaced == 3
+    assert Engine.last.replaced == 3
+
+
+def test_workers_that_cannot_start_end_the_run(tmp_path, monkeypatch):
+    monkeypatch.setitem(bulk.ENGINES, "fake", Engine)
+    with pytest.raises(LatError, match="died one after another"):
+        driven(tmp_path, [f"deadly{i}" for i in range(100)], 1)
+    assert Engine.last.replaced == bulk.MAX_DEATHS
