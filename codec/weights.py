@@ -9,7 +9,7 @@ from pathlib import Path
 from codec.container import FINGERPRINT_BYTES
 from codec.errors import MissingModelError
 
-DEFAULT = "fast-2"
+DEFAULT = "fast-3"
 
 
 def folder() -> Path:
