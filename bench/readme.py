@@ -91,6 +91,11 @@ def efforts(effort: dict) -> str:
     return "\n".join(lines)
 
 
+def others(pictures: dict) -> str:
+    parts = [f"{name} {p['q95']['psnr']:.1f} dB at {p['q95']['bpp']:.1f} bits per pixel" for name, p in pictures.items()]
+    return ", ".join(parts)
+
+
 def bulk() -> str:
     """The table of BULK.md."""
     measured = result("bulk")
@@ -108,7 +113,7 @@ def bulk() -> str:
 
 def figures() -> str:
     kodak, speed, exactness, seams, large = map(result, ("kodak", "speed", "exactness", "seams", "large-100"))
-    effort, targets, published = map(result, ("effort", "targets", "published"))
+    effort, targets, published, graphics = map(result, ("effort", "targets", "published", "graphics"))
     kept, met = targets["size"], targets["psnr"]
     off = {k: max(map(abs, published[k]["db"])) for k in ("jpeg defaults", "webp defaults")}
     lat = kodak["codecs"]["lat"]["mean"]
@@ -150,8 +155,10 @@ HEIC at their encoders' defaults are tuned for the eye and lie below the publish
 97 % or more {kept["within_3_percent"]} times, {kept["mean_encodes"]:.1f} encodes on the mean, {kept["most_encodes"]} at most; PSNR undershot {met["undershot"]} times, within 0.1 dB {met["within_0.1_db"]} times,
 {met["mean_encodes"]:.1f} encodes, {met["most_encodes"]} at most; {met["impossible"]} wishes for PSNR were beyond `-q 100`, which was said.
 
+What is no colour photograph, at `-q 95`: {others(graphics["pictures"])}.
+
 Every figure comes from a command and its JSON in [bench/results](bench/results): `lat bench --images KODAK --anchors CURVES`,
-`python -m bench.speed`, `bench.exactness`, `bench.everyday`, `bench.latents`, `bench.anomalies`, `bench.similarity`. `lat bench --quick
+`python -m bench.speed`, `bench.exactness`, `bench.effort`, `bench.targets`, `bench.everyday`, `bench.bulk`, `bench.latents`, `bench.anomalies`, `bench.similarity`. `lat bench --quick
 --html report.html` measures on your machine, with photographs that scikit-image carries, against what is installed, and writes
 a page. What was tried is in [bench/EXPERIMENTS.md](bench/EXPERIMENTS.md).
 """
