@@ -92,7 +92,9 @@ def efforts(effort: dict) -> str:
 
 
 def others(pictures: dict) -> str:
-    parts = [f"{name} {p['q95']['psnr']:.1f} dB at {p['q95']['bpp']:.1f} bits per pixel" for name, p in pictures.items()]
+    parts = [
+        f"{name} {p['q95']['psnr']:.1f} dB at {p['q95']['bpp']:.1f} bits per pixel" for name, p in pictures.items()
+    ]
     return ", ".join(parts)
 
 

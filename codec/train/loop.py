@@ -260,4 +260,6 @@ def train(
                 say(f"step {step}  checkpoint; held-out log-loss {validate(averaged, crops):.4f}")
             last = time.monotonic()
     if world > 1:
+        dist.barrier()  # the first process writes longer than the others
+        network = loss = bpp = mse = None  # what holds on to the process group goes before it
         dist.destroy_process_group()
