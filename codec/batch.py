@@ -76,31 +76,37 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
     """
     admit(job, options)
     data = files.read_bytes(job.source)
+    picture = opened(data, shown(job.source), options)  # before the second it takes to load torch
     codec = load_codec(options.model, options.threads)
-    encoded, picture = encode(codec, data, shown(job.source), options, progress)
+    encoded = encode(codec, picture, shown(job.source), options, progress)
     files.write_bytes(job.target, encoded, options.overwrite)
     height, width = picture.pixels.shape[:2]
     return Row(job.source, job.target, "done", len(data), len(encoded), width, height, notes=picture.notes)
 
 
-def encode(
-    codec: Codec, data: bytes, name: str, options: Options, progress: Callable | None = None
-) -> tuple[bytes, Picture]:
-    """Bytes of a picture file -> those of a .lat file, and the picture with its notes. `name` is for messages.
+def opened(data: bytes, name: str, options: Options) -> Picture:
+    """The picture in a file's bytes, as it is to be coded. `name` is for messages.
 
     Raises: LatError.
     """
     from codec import image as images
 
-    opened = images.open_image(io.BytesIO(data), name, options.max_pixels)
-    if options.strict and getattr(opened, "n_frames", 1) > 1:
-        raise LatError(f"{name}: has {opened.n_frames} frames; without --strict the first is kept")
-    picture = images.from_pillow(opened, name)
-    del opened
+    image = images.open_image(io.BytesIO(data), name, options.max_pixels)
+    if options.strict and getattr(image, "n_frames", 1) > 1:
+        raise LatError(f"{name}: has {image.n_frames} frames; without --strict the first is kept")
+    picture = images.from_pillow(image, name)
     picture.metadata = {k: v for k, v in picture.metadata.items() if k not in options.strip}
+    return picture
+
+
+def encode(codec: Codec, picture: Picture, name: str, options: Options, progress: Callable | None = None) -> bytes:
+    """The bytes of its .lat file.
+
+    Raises: LatError.
+    """
     if options.target:
-        return aimed(codec, picture, options, name), picture
-    return codec.encode(picture, options.quality, progress, effort=options.effort, tune=options.tune), picture
+        return aimed(codec, picture, options, name)
+    return codec.encode(picture, options.quality, progress, effort=options.effort, tune=options.tune)
 
 
 def aimed(codec: Codec, picture: Picture, options: Options, name: str) -> bytes:

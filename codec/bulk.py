@@ -156,7 +156,8 @@ class Worker:
         encoded = b""
         try:
             data = reading.result()
-            encoded, picture = batch.encode(self.codec, data, job.source, self.plan.options)
+            picture = batch.opened(data, job.source, self.plan.options)
+            encoded = batch.encode(self.codec, picture, job.source, self.plan.options)
             if not self.plan.shards:
                 self.target.write(job.target, encoded)
             row.bytes_in, row.bytes_out, row.notes = len(data), len(encoded), picture.notes

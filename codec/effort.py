@@ -16,7 +16,7 @@ The result is an ordinary file. Levels beyond 3 are numbers of such steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -119,7 +119,7 @@ def structural_error(pixels: Tensor, weight: float) -> Residuals:
 TUNES = {"psnr": squared_error, "ms-ssim": structural_error}
 
 
-def descend(objective: Objective, y: Tensor, z: Tensor, effort: int, step_done: Callable) -> Iterator[tuple]:
+def descend(objective: Objective, y: Tensor, z: Tensor, effort: int, step_done: Callable) -> list[tuple]:
     """y (1, M, h, w) and z on their way down: every few of the STEPS[effort] and at the end, unrounded.
 
     The float model that is descended differs a little from the whole-number one that codes: the caller takes the best
@@ -148,7 +148,7 @@ def descend(objective: Objective, y: Tensor, z: Tensor, effort: int, step_done: 
             step_done()
             if step % EVERY == 0 or step == steps:
                 found.append((y, z))
-    return iter(found)
+    return found
 
 
 def proximal(
