@@ -12,6 +12,7 @@ from codec import Codec
 from codec.model import PASSES, SIZES, Config, Model, pass_masks
 from codec.train import export, loop
 from codec.train.data import Photos
+from codec.train.grow import LargerNetworkError, grow, latents_kept
 from tests.conftest import run
 
 TINY = Config(width=16, latents=16, hyper=8, context=16, enc_blocks=2, dec_blocks=2, context_blocks=1)
@@ -73,6 +74,32 @@ def test_the_linear_shortcut_is_a_transform_codec_at_step_zero(shards):
         x_hat, bpp = model(x, torch.tensor([63]))
     assert ((x_hat - x) ** 2).mean() < x.var() / 5
     assert 0 < bpp.item() < 8
+
+
+@torch.no_grad()
+def test_a_grown_network_computes_the_same():
+    torch.manual_seed(0)
+    small = Model(TINY)
+    x, q = torch.rand(1, 3, 64, 64), torch.tensor([20])
+    patches = torch.rand(2000, 768)
+    wide = Model(replace(TINY, width=24, context=20, enc_blocks=4, dec_blocks=3, context_blocks=2))
+    grow(small.state_dict(), wide, patches)
+    for a, b in zip(small(x, q, noise=False), wide(x, q, noise=False)):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+    more = Model(replace(TINY, latents=24))
+    grow(small.state_dict(), more, patches)
+    kept = latents_kept(16, 24)
+    y, grown_y = small.analyse(x, q), more.analyse(x, q)
+    torch.testing.assert_close(grown_y[:, kept], y, rtol=1e-4, atol=1e-4)
+    z = torch.zeros(1, 8, 1, 1)
+    for a, b in zip(small.predict(y, z, q), more.predict(grown_y, z, q)):  # ŷ, μ, log σ
+        torch.testing.assert_close(b[:, kept], a, rtol=1e-4, atol=1e-4)
+
+    with pytest.raises(LargerNetworkError, match="24 latents do not fit into 16"):
+        grow(more.state_dict(), small, patches)
+    with pytest.raises(LargerNetworkError, match="does not fit|has no"):
+        grow(wide.state_dict(), small, patches)
 
 
 def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch, capsys):

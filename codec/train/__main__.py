@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from codec.model import SIZES
+from codec.train.grow import LargerNetworkError
 from codec.train.loop import Recipe, train
 
 
@@ -27,11 +28,19 @@ from codec.train.loop import Recipe, train
     "--init",
     "start",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Begin with the networks of this checkpoint or weights file.",
+    help="Begin with the networks of this checkpoint or weights file; those of a smaller size are grown.",
 )
 @click.option("--batch", type=int, default=Recipe.batch, show_default=True, help="Crops a step, of each process.")
+@click.option("--rate", type=float, default=1.0, show_default=True, help="Learning rate, in parts of the recipe's.")
 def main(
-    size: str, sources: tuple[Path, ...], minutes: float, out: Path, resume: bool, start: Path | None, batch: int
+    size: str,
+    sources: tuple[Path, ...],
+    minutes: float,
+    out: Path,
+    resume: bool,
+    start: Path | None,
+    batch: int,
+    rate: float,
 ) -> None:
     """Train the codec's network on photographs; then `python -m codec.train.export`.
 
@@ -39,7 +48,11 @@ def main(
     """
     if out.exists() and not resume:
         raise click.UsageError(f"{out} exists: --resume goes on from it, another --out leaves it alone")
-    train(SIZES[size], Recipe(batch=batch), list(sources), out, minutes, size, resume, start)
+    recipe = Recipe(batch=batch, lr_muon=rate * Recipe.lr_muon, lr_adam=rate * Recipe.lr_adam)
+    try:
+        train(SIZES[size], recipe, list(sources), out, minutes, size, resume, start)
+    except LargerNetworkError as e:
+        raise click.UsageError(f"--init {start}: {e}") from None
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from codec.model import Config, Model
 from codec.train.data import Photos
+from codec.train.grow import grow
 
 
 @dataclass(frozen=True)
@@ -55,17 +56,20 @@ CLOCK_STEPS = 10  # steps between looks at the clock: reading a value back waits
 STALL_SECONDS = 5.0  # a longer step was a suspended process, not training: it does not count
 
 
-def pca_shortcut(model: Model, photos: Photos, patches: int = 600) -> None:
+def patches(photos: Photos, crops: int = 600) -> Tensor:
+    """16×16 patches of random crops, as rows (N, 768) in the order of `pixel_unshuffle`."""
+    some = torch.cat([photos.crops(50, 256) for _ in range(crops // 50)])
+    return torch.nn.functional.pixel_unshuffle(some, 16).permute(0, 2, 3, 1).reshape(-1, 768).cpu()
+
+
+def pca_shortcut(model: Model, photos: Photos) -> None:
     """Initialise the linear shortcut from the principal components of 16×16 patches."""
-    size = 256
-    crops = torch.cat([photos.crops(50, size) for _ in range(patches // 50)])
-    flat = torch.nn.functional.pixel_unshuffle(crops, 16).permute(0, 2, 3, 1).reshape(-1, 768).double().cpu()
+    flat = patches(photos).double()
     mean = flat.mean(0)
     variance, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))
     m = model.cfg.latents
     variance, basis = variance.flip(0)[:m].clamp_min(1e-12), vectors.flip(1)[:, :m].T
-    device = photos.device
-    model.init_linear(mean.float().to(device), basis.float().to(device), variance.float().to(device))
+    model.init_linear(mean.float(), basis.float(), variance.float())
 
 
 def optimizers(model: Model, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
@@ -174,7 +178,8 @@ def train(
 ) -> None:
     """Train for `minutes` (counted over all resumed parts), leaving the checkpoint in `out`.
 
-    A new run begins with the PCA shortcut, or with the averaged weights of the checkpoint or weights file `start`.
+    A new run begins with the PCA shortcut, or with the averaged weights of the checkpoint or weights file `start`:
+    those of a smaller network are grown (`grow.py`).
     """
     rank, world, device = join()
     torch.manual_seed(recipe.seed)
@@ -185,12 +190,12 @@ def train(
     place = f"{device}, {world} processes" if world > 1 else device
     say(f"{photos.count} photographs, {photos.megapixels:.0f} MP on {place}; {len(crops)} held out")
 
-    model = Model(cfg).to(device)
-    if start:
-        model.load_state_dict(network_tensors(start))
-    else:
+    model = Model(cfg)
+    if start is None:
         pca_shortcut(model, photos)
-    model = model.to(memory_format=torch.channels_last)
+    else:
+        grow(network_tensors(start), model, patches(photos))
+    model = model.to(device, memory_format=torch.channels_last)
     opts = optimizers(model, recipe)
     base = {label: opt.param_groups[0]["lr"] for label, opt in opts.items()}
     ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
