@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from PIL import Image, features
 
 import codec
+from codec.weights import BEST
 
 
 class Lat:
@@ -40,6 +41,13 @@ class Lat:
 
     def decode(self, data: bytes) -> Image.Image:
         return self.codec.decode(data)
+
+
+class LatBest(Lat):
+    """The larger network, whatever weights `lat` has."""
+
+    def __init__(self, model: str):
+        super().__init__(BEST)
 
 
 class PillowCodec:
@@ -255,6 +263,7 @@ class CompressAI:
 
 CODECS = {
     "lat": Lat,
+    "lat-best": LatBest,
     "jpeg": Jpeg,
     "jpeg420": Jpeg420,
     "jpegli": Jpegli,

@@ -17,7 +17,7 @@ from codec.weights import DEFAULT
 
 from .codecs import Jpeg420, Lat
 from .metrics import LABELS, psnr, scaled
-from .report import PUBLISHED, RANGES, at_bytes, colour, label
+from .report import OURS, PUBLISHED, RANGES, at_bytes, colour, label
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -30,9 +30,9 @@ def rd_plot(result: dict, target: Path) -> None:
     """Dataset means: what was measured solid, what was published dotted."""
     figure, panels = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
     for axes, metric in zip(panels, METRICS_SHOWN):
-        for name in (*SHOWN, "lat"):
+        for name in (*SHOWN, *OURS):
             if name in result["codecs"]:
-                mean, ours = result["codecs"][name]["mean"], name == "lat"
+                mean, ours = result["codecs"][name]["mean"], name in OURS
                 axes.plot(
                     mean["bpp"], scaled(metric, mean[metric]), marker=".", color=colour(name), label=label(name),
                     linewidth=2.8 if ours else 1.2, markersize=8 if ours else 4,

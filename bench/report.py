@@ -27,6 +27,7 @@ from .run import pictures, spread
 
 NAMES = {
     "lat": "lat",
+    "lat-best": "lat best",
     "jpeg": "JPEG 4:4:4",
     "jpeg420": "JPEG 4:2:0",
     "jpegli": "JPEG by jpegli",
@@ -42,6 +43,7 @@ NAMES = {
 }
 COLOURS = {
     "lat": "#e4572e",
+    "lat-best": "#8f2410",
     "jpeg": "#2e86ab",
     "jpeg420": "#6bb3cf",
     "jpegli": "#1f5f8b",
@@ -55,6 +57,7 @@ COLOURS = {
     "jpeg2000": "#8d6a4f",
     "vvc420": "#c2408b",
 }
+OURS = ("lat-best", "lat")
 OTHER_COLOUR = "#7d8590"
 PUBLISHED = {  # drawn dotted where the run was given them
     "bpg_444_x265_ycbcr": "BPG 4:4:4, published",
@@ -83,14 +86,14 @@ def figure(x: str, y: str) -> go.Figure:
 def rd_figure(result: dict, metric: str) -> go.Figure:
     """Dataset means of every codec; those published beside them, dotted."""
     fig = figure("bits per pixel, whole file", LABELS[metric])
-    order = sorted(result["codecs"], key=lambda name: name == "lat")  # drawn last, it lies on top
+    order = sorted(result["codecs"], key=lambda name: name in OURS)  # drawn last, it lies on top
     for name in order:
         mean = result["codecs"][name]["mean"]
         if None in mean[metric]:
             continue
         fig.add_scatter(
             x=mean["bpp"], y=scaled(metric, mean[metric]), name=label(name), mode="lines+markers",
-            line={"color": colour(name), "width": 4 if name == "lat" else 1.8}, marker={"size": 5},
+            line={"color": colour(name), "width": 4 if name in OURS else 1.8}, marker={"size": 5},
             text=[f"setting {s}" for s in mean["setting"]],
         )  # fmt: skip
     for name, shown in PUBLISHED.items():
@@ -122,7 +125,7 @@ def bytes_figure(result: dict) -> go.Figure:
     fig = figure("bytes at equal PSNR; JPEG = 100", "")
     fig.add_bar(
         x=list(sizes.values()), y=[label(n) for n in sizes], orientation="h", cliponaxis=False,
-        marker={"color": [colour(n) if n == "lat" else "#9aa3ad" for n in sizes]},
+        marker={"color": [colour(n) if n in OURS else "#9aa3ad" for n in sizes]},
         text=[f"{v:.0f}" for v in sizes.values()], textposition="outside",
     )  # fmt: skip
     fig.update_layout(height=90 + 34 * len(sizes), showlegend=False)

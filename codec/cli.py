@@ -241,7 +241,11 @@ encoder_options = together(
         help="Higher is better and larger.",
     ),
     click.option(
-        "-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights: a name or a .safetensors file."
+        "-m",
+        "--model",
+        default=weights.DEFAULT,
+        show_default=True,
+        help="Weights: fast, best (smaller files, slower), a name, or a .safetensors file.",
     ),
     click.option(
         "-e",

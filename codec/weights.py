@@ -9,7 +9,8 @@ from pathlib import Path
 from codec.container import FINGERPRINT_BYTES
 from codec.errors import MissingModelError
 
-DEFAULT = "fast-3"
+DEFAULT, BEST = "fast-3", "best-1"
+NEWEST = {"fast": DEFAULT, "best": BEST}  # what a size without a number stands for
 
 
 def folder() -> Path:
@@ -45,10 +46,11 @@ def name_for(fingerprint: bytes) -> str:
 
 
 def locate(name: str) -> Path:
-    """Path of installed weights by name; a path to a .safetensors file stands for itself.
+    """Path of installed weights by name or size; a path to a .safetensors file stands for itself.
 
     Raises: MissingModelError.
     """
+    name = NEWEST.get(name, name)
     path = Path(name) if name.endswith(".safetensors") else folder() / f"{name}.safetensors"
     if not path.is_file():
         raise MissingModelError(f"no weights named {name}; installed: {', '.join(cards()) or 'none'}")

@@ -1,5 +1,6 @@
 """Files written by earlier releases decode to what they were."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codec import Codec
+from codec import Codec, coder, weights
 from tests.conftest import PHOTO
 from tests.symbols import digest
 
@@ -31,9 +32,7 @@ def test_there_are_golden_files():
 
 
 def write() -> None:
-    from codec import coder
-
-    codec = Codec.load()
+    """Files of the installed weights that have none yet."""
     digests = json.loads((GOLDEN / "digests.json").read_text()) if (GOLDEN / "digests.json").exists() else {}
     with Image.open(PHOTO) as photo:
         crop = photo.convert("RGB").crop((300, 100, 530, 270))
@@ -43,9 +42,10 @@ def write() -> None:
         "grey": (crop.convert("L"), 50, 64),
         "tiles": (crop, 50, 4),
     }
-    for label, (image, quality, tile) in cases.items():
-        path = GOLDEN / f"{codec.name}-{label}.lat"
+    for name, (label, (image, quality, tile)) in itertools.product(weights.cards(), cases.items()):
+        path = GOLDEN / f"{name}-{label}.lat"
         if not path.exists():
+            codec = Codec.load(name)
             coder.TILE = tile
             data = codec.encode(image, quality)
             path.write_bytes(data)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from codec import Codec
+from codec import Codec, weights
 from codec.model import PASSES, SIZES, Config, Model, pass_masks
 from codec.train import export, loop
 from codec.train.data import Photos
@@ -153,9 +153,11 @@ def test_a_broken_gradient_is_skipped(shards, tmp_path, monkeypatch):
     assert all(t.isfinite().all() for t in tensors.values())
 
 
-def test_the_shipped_card_tells_where_the_weights_come_from():
-    from codec import weights
-
-    card = weights.cards()[weights.DEFAULT]
+@pytest.mark.parametrize("size", SIZES)
+def test_the_shipped_cards_tell_where_the_weights_come_from(size):
+    path = weights.locate(size)
+    card = weights.cards()[path.stem]
+    assert path.stem.startswith(f"{size}-")
     assert {"sha256", "training", "config", "data", "licence"} <= set(card)
-    assert weights.read(weights.locate(weights.DEFAULT))[1].hex() == card["sha256"][:16]
+    assert Config(**card["config"]) == SIZES[size]
+    assert weights.read(path)[1].hex() == card["sha256"][:16]
