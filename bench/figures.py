@@ -46,7 +46,8 @@ def rd_plot(result: dict, target: Path) -> None:
         axes.grid(alpha=0.3)
     panels[0].legend(fontsize=8, loc="lower right")
     count = len({r["image"] for r in result["codecs"]["lat"]["rows"]})
-    figure.suptitle(f"Kodak, mean of {count} pictures — {result['codecs']['lat']['version'].split(', ')[1]}")
+    weights = [result["codecs"][name]["version"].split(", ")[1] for name in OURS if name in result["codecs"]]
+    figure.suptitle(f"Kodak, mean of {count} pictures — {', '.join(weights)}")
     figure.savefig(target / "kodak-rd.svg", metadata={"Date": None})
     figure.savefig(target / "kodak-rd.png", dpi=100)
 
