@@ -94,11 +94,14 @@ def efforts(effort: dict) -> str:
     return "\n".join(lines)
 
 
-def larger_efforts(effort: dict) -> str:
-    """The same of the larger network, in a sentence."""
-    slow = [(name, e) for name, e in effort["settings"].items() if name != "3" and " " not in name]
-    parts = [f"{e['bd_rate_psnr_percent']:+.1f} % in {e['seconds_a_picture']:.2g} s at `-e {name}`" for name, e in slow]
-    return f"with `-m best` {', '.join(parts)} ({effort['pictures']} pictures)"
+def larger_efforts(effort: dict, smaller: dict) -> str:
+    """The larger network's, in a sentence, beside the smaller one's on the same pictures."""
+    parts = []
+    for name, entry in effort["settings"].items():
+        if name in smaller["settings"] and name != "3":
+            percents = [f"{e['bd_rate_psnr_percent']:+.1f} %" for e in (entry, smaller["settings"][name])]
+            parts.append(f"{percents[0]} in {entry['seconds_a_picture']:.2g} s at `-e {name}` (without: {percents[1]})")
+    return f"on {effort['pictures']} of them with `-m best` {', '.join(parts)}"
 
 
 def others(pictures: dict) -> str:
@@ -165,7 +168,7 @@ HEIC at their encoders' defaults are tuned for the eye and lie below the publish
 
 {efforts(effort)}
 
-({effort["pictures"]} Kodak pictures, {effort["threads"]} threads; {larger_efforts(larger)}.) Targets, {kept["of"]} sizes and {met["of"]} PSNRs on Kodak: size exceeded {kept["exceeded"]} times, used to
+({effort["pictures"]} Kodak pictures, {effort["threads"]} threads; {larger_efforts(larger, result("effort-3"))}.) Targets, {kept["of"]} sizes and {met["of"]} PSNRs on Kodak: size exceeded {kept["exceeded"]} times, used to
 97 % or more {kept["within_3_percent"]} times, {kept["mean_encodes"]:.1f} encodes on the mean, {kept["most_encodes"]} at most; PSNR undershot {met["undershot"]} times, within 0.1 dB {met["within_0.1_db"]} times,
 {met["mean_encodes"]:.1f} encodes, {met["most_encodes"]} at most; {met["impossible"]} wishes for PSNR were beyond `-q 100`, which was said.
 
