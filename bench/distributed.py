@@ -1,6 +1,6 @@
 """Held-out loss of a small network: two processes under torchrun, one with the doubled batch, one with the same batch.
 
-python -m bench.distributed --photos SHARD.tar --out bench/results/distributed.json
+python -m bench.distributed --photos SHARD.tar --minutes 0.8 --out bench/results/distributed.json
 """
 
 from __future__ import annotations

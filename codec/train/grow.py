@@ -1,8 +1,8 @@
 """A trained network inside a larger one that begins by computing the same thing.
 
 Old channels keep their weights and do not listen to new ones; new blocks add nothing yet; new latents carry the
-next principal components of what the old ones leave out: they alone change the first picture, for
-the better. (New channels of z cost bits from the start.)
+next principal components of what the old ones leave out, which alone change the first picture, for the better. New
+channels of z and new latents cost bits from the start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PARAMETERS = re.compile(r"(h_s|context)\.out\.\w+ 0|context\.reduce\.weight 1")
 
 
 class LargerNetworkError(ValueError):
-    """The trained network is not smaller than the one it should grow into."""
+    """The trained network does not fit into the one it should grow into."""
 
 
 def latents_kept(old: int, new: int) -> Tensor:
