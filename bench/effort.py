@@ -3,7 +3,8 @@
 python -m bench.effort --images KODAK --every 4 --settings "3,4,5,7,7 ms-ssim,9" --out bench/results/effort.json
 python -m bench.effort --images KODAK --every 8 --settings 3,7,9 --out bench/results/effort-3.json
 python -m bench.effort --images KODAK --every 8 --settings 3,7,9 -m best --out bench/results/effort-best.json
-python -m bench.effort --images KODAK --every 8 --settings "3,7 ms-ssim" -m best --out bench/results/effort-best-ms-ssim.json
+python -m bench.effort --images KODAK --every 8 --settings "3,7 ms-ssim" -m best \\
+    --out bench/results/effort-best-ms-ssim.json
 """
 
 from __future__ import annotations
