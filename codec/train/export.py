@@ -20,10 +20,15 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from codec import exact
+from codec.coder import Codec
 from codec.entropy import quantise_pmf
-from codec.model import SIGMA_LEVELS, SIGMA_MIN, Config, Model
+from codec.model import SIGMA_MIN, Config, Model
 from codec.train.data import Photos
 from codec.train.loop import load_checkpoint
+
+CALIBRATION = 48  # crops to calibrate on; all are for counting
+PRIOR = 300  # symbols that the model's own tables count for, beside those counted
+RARE = 2.0**-16  # symbols less likely than that, at the ends of a table, are left to its escape
 
 Exponents = Tensor  # (channels,): an activation a in the whole-number network means a · 2^-exponent
 
@@ -130,30 +135,45 @@ def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
     return out
 
 
-def tables(model: Model) -> dict[str, Tensor]:
-    """Frequency tables: one Gaussian per σ level, one per channel of z from its mixture."""
-    levels = SIGMA_MIN * np.exp(exact.LEVEL_STEP * np.arange(SIGMA_LEVELS))
-    gaussians, y_offsets = [], []
-    for sigma in levels:
-        reach = max(1, math.ceil(4.5 * sigma))
-        edges = torch.arange(-reach, reach + 2, dtype=torch.float64) - 0.5
-        gaussians.append(torch.diff(torch.special.ndtr(edges / sigma)).numpy())
-        y_offsets.append(-reach)
-    support = torch.arange(-exact.Z_LIMIT, exact.Z_LIMIT + 1, dtype=torch.float32)
+def model_tables(model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of −Z_LIMIT … Z_LIMIT as training has them: of y a Gaussian per σ level, of z a row per channel."""
+    symbols = torch.arange(-exact.Z_LIMIT, exact.Z_LIMIT + 1)
+    edges = torch.arange(-exact.Z_LIMIT, exact.Z_LIMIT + 2, dtype=torch.float64) - 0.5
+    of_y = torch.diff(torch.special.ndtr(edges / exact.SIGMAS.double()[:, None]))
     with torch.no_grad():
-        likelihood = model.z_likelihood(support.expand(model.cfg.hyper, 1, -1)[None])[0, :, 0].double().numpy()
-    mixtures, z_offsets = [], []
-    for pmf in likelihood:
-        inside = np.flatnonzero(pmf > 2.0**-18)
-        low, high = inside[0], inside[-1]
-        mixtures.append(pmf[low : high + 1])
-        z_offsets.append(int(support[low]))
+        of_z = model.z_likelihood(symbols.float().expand(model.cfg.hyper, 1, -1)[None])[0, :, 0]
+    return of_y.numpy(), of_z.double().numpy()
+
+
+def counted(codec: Codec, crops: Tensor, of_y: np.ndarray) -> np.ndarray:
+    """Tables of y corrected by what comes up in crops.
+
+    Where σ is small, residuals have heavier tails than a Gaussian; where it is middling, less of ± 1.
+    """
+    counts = np.zeros_like(of_y)
+
+    def tally(symbols: np.ndarray, index: np.ndarray) -> None:
+        column = symbols.clip(-exact.Z_LIMIT, exact.Z_LIMIT) + exact.Z_LIMIT
+        np.add.at(counts, (index.astype(np.intp), column), 1)
+
+    for i, x in enumerate(crops):
+        row = i * 37 % codec.cfg.rates
+        with torch.inference_mode():
+            y = codec.model.analyse(x[None], torch.tensor([row]))
+        codec.quantise(y, codec.hyper_analyse(y, row), row, tally)
+    counts += counts[:, ::-1]  # residuals have no preferred sign
+    return (counts + PRIOR * of_y) / (counts.sum(1, keepdims=True) + PRIOR)
+
+
+def packed_tables(of_y: np.ndarray, of_z: np.ndarray) -> dict[str, Tensor]:
+    """The "tables." tensors: frequencies of the symbols that are not too rare, the escape's for the rest."""
     out = {}
-    for label, pmfs, offsets in (("y", gaussians, y_offsets), ("z", mixtures, z_offsets)):
-        cdfs = [quantise_pmf(pmf) for pmf in pmfs]
+    for label, pmfs in (("y", of_y), ("z", of_z)):
+        likely = [np.flatnonzero(pmf > RARE) for pmf in pmfs]
+        cdfs = [quantise_pmf(pmf[at[0] : at[-1] + 1]) for pmf, at in zip(pmfs, likely)]
         out[f"{label}.cdf"] = torch.from_numpy(np.concatenate(cdfs))
         out[f"{label}.length"] = torch.tensor([len(c) for c in cdfs], dtype=torch.int32)
-        out[f"{label}.offset"] = torch.tensor(offsets, dtype=torch.int32)
+        out[f"{label}.offset"] = torch.tensor([at[0] - exact.Z_LIMIT for at in likely], dtype=torch.int32)
     return out
 
 
@@ -173,12 +193,21 @@ def load_averaged(path: Path) -> tuple[Model, dict]:
 
 
 def weights_bytes(model: Model, crops: Tensor, name: str) -> bytes:
-    """A weights file: every network as float16, "exact." integers, "tables.", and the configuration."""
+    """A weights file: every network as float16, "exact." integers, "tables.", and the configuration.
+
+    crops (N, 3, H, W): of photographs, to calibrate the whole numbers and to count symbols.
+    """
     tensors = {k: v.half() for k, v in model.state_dict().items()}
-    tensors |= {f"exact.{k}": v for k, v in whole_numbers(model, crops).items()}
-    tensors |= {f"tables.{k}": v for k, v in tables(model).items()}
-    config = json.dumps(asdict(model.cfg))
-    return save({k: v.detach().contiguous() for k, v in tensors.items()}, {"name": name, "config": config})
+    tensors |= {f"exact.{k}": v for k, v in whole_numbers(model, crops[:CALIBRATION]).items()}
+    described = {"name": name, "config": json.dumps(asdict(model.cfg))}
+
+    def file(*tables: np.ndarray) -> bytes:
+        whole = tensors | {f"tables.{k}": v for k, v in packed_tables(*tables).items()}
+        return save({k: v.detach().contiguous() for k, v in whole.items()}, described)
+
+    of_y, of_z = model_tables(model)
+    codec = Codec(file(of_y, of_z), bytes(8))
+    return file(counted(codec, crops, of_y), of_z)
 
 
 @click.command()
@@ -209,7 +238,7 @@ def main(
         raise click.ClickException(f"{target} exists; weights are added under a new name, never edited")
     model, meta = load_averaged(checkpoint)
     photos = Photos(list(sources), torch.device("cpu"))
-    data = weights_bytes(model, photos.crops(96, 256), name)
+    data = weights_bytes(model, photos.crops(160, 384), name)
     out.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
     described = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "kmac_per_pixel": model.cfg.macs()}
