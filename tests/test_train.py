@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from codec import Codec, weights
+from codec.entropy import Tables
 from codec.model import PASSES, SIZES, Config, Model, pass_masks
 from codec.train import export, loop
 from codec.train.data import Photos
@@ -121,6 +122,23 @@ def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch,
     path.write_bytes(export.weights_bytes(model, photos.crops(4, 256), "tiny"))
     tiny = Codec.load(str(path))
     assert tiny.decode(tiny.encode(crop)).size == (128, 96)
+
+
+def test_counted_tables_make_files_smaller(shards):
+    codec = Codec.load()
+    crops = Photos([shards[0]], CPU, holdout=2).crops(6, 384)
+    gaussian, of_z = export.model_tables(codec.model)
+    counted = export.counted(codec, crops, gaussian)
+    np.testing.assert_allclose(counted, counted[:, ::-1], atol=1e-12)
+    assert (counted.sum(1) < 1 + 1e-6).all()
+
+    def size(of_y: np.ndarray) -> int:
+        packed = {k: v.numpy() for k, v in export.packed_tables(of_y, of_z).items()}
+        codec.y_tables = Tables.unpack(*(packed[f"y.{part}"] for part in ("cdf", "length", "offset")))
+        pixels = (crops[0].permute(1, 2, 0) * 255).byte().numpy()
+        return sum(len(codec.encode(pixels, quality)) for quality in (10, 50, 90))
+
+    assert size(counted) < size(gaussian)
 
 
 def test_two_processes_do_what_one_does_with_the_doubled_batch(shards, tmp_path):
