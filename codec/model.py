@@ -108,7 +108,7 @@ def lower_bound(x: Tensor, bound: float) -> Tensor:
 
 
 class Pointwise(nn.Module):
-    """1×1 convolution. The weight is kept as the matrix it is: `torch.optim.Muon` takes matrices only."""
+    """1×1 convolution. The weight is kept as the matrix it is: Muon takes matrices only."""
 
     def __init__(self, inputs: int, outputs: int, gain: float = 1.0):
         super().__init__()

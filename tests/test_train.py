@@ -14,6 +14,7 @@ from codec.model import PASSES, SIZES, Config, Model, pass_masks
 from codec.train import export, loop
 from codec.train.data import Photos
 from codec.train.grow import LargerNetworkError, grow, latents_kept
+from codec.train.muon import Muon
 from tests.conftest import run
 
 TINY = Config(width=16, latents=16, hyper=8, context=16, enc_blocks=2, dec_blocks=2, context_blocks=1)
@@ -122,6 +123,21 @@ def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch,
     path.write_bytes(export.weights_bytes(model, photos.crops(4, 256), "tiny"))
     tiny = Codec.load(str(path))
     assert tiny.decode(tiny.encode(crop)).size == (128, 96)
+
+
+def test_muon_does_what_torch_does():
+    torch.manual_seed(0)
+    shapes = [(24, 16), (16, 24), (16, 24), (16, 16)]
+    start = [torch.randn(s) for s in shapes]
+    ours, theirs = ([torch.nn.Parameter(m.clone()) for m in start] for _ in range(2))
+    optimizers = Muon(ours, lr=0.1), torch.optim.Muon(theirs, lr=0.1, weight_decay=0.0)
+    for _ in range(3):
+        for p, q in zip(ours, theirs):
+            p.grad = q.grad = torch.randn(p.shape)
+        for optimizer in optimizers:
+            optimizer.step()
+    for p, q, m in zip(ours, theirs, start):
+        assert (p - q).norm() < 0.02 * (q - m).norm()
 
 
 def test_counted_tables_make_files_smaller(shards):

@@ -29,6 +29,7 @@ from torch.nn.parallel import DistributedDataParallel
 from codec.model import Config, Model
 from codec.train.data import Photos
 from codec.train.grow import grow
+from codec.train.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def optimizers(model: Model, recipe: Recipe) -> dict[str, torch.optim.Optimizer]
     for name, p in model.named_parameters():
         (matrices if p.ndim == 2 and name not in tables else rest).append(p)
     return {
-        "muon": torch.optim.Muon(matrices, lr=recipe.lr_muon, weight_decay=0.0),
+        "muon": Muon(matrices, lr=recipe.lr_muon),
         "adam": torch.optim.Adam(rest, lr=recipe.lr_adam, betas=(0.9, 0.98)),
     }
 
