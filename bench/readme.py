@@ -74,6 +74,13 @@ def speeds(speed: dict) -> str:
     return "\n".join(lines)
 
 
+def earlier_weights(speed: dict, newest: dict[str, str]) -> str:
+    """Which weights were timed that have been followed by others for the same layers."""
+    timed = {r["codec"].removeprefix("lat ") for r in speed["rows"] if r["codec"].startswith("lat ")}
+    pairs = [(old, new) for old in sorted(timed) for size, new in newest.items() if old.startswith(size) and old != new]
+    return "".join(f" {old} was timed: {new} has the same layers." for old, new in pairs)
+
+
 def threads(speed: dict, name: str) -> str:
     rows = [r for r in speed["rows"] if r["codec"] == f"lat {name}" and 2 < r["megapixels"] < 4]
     parts = [
@@ -130,10 +137,11 @@ def figures() -> str:
     kodak, speed, exactness, seams, large = map(result, ("kodak", "speed", "exactness", "seams", "large-100"))
     effort, targets, published, graphics = map(result, ("effort", "targets", "published", "graphics"))
     larger, best = result("effort-best"), kodak["codecs"]["lat-best"]
+    newest = {s: kodak["codecs"][c]["version"].split(", ")[1] for s, c in (("fast", "lat"), ("best", "lat-best"))}
     kept, met = targets["size"], targets["psnr"]
     off = {k: max(map(abs, published[k]["db"])) for k in ("jpeg defaults", "webp defaults")}
     lat = kodak["codecs"]["lat"]["mean"]
-    name = kodak["codecs"]["lat"]["version"].split(", ")[1]
+    name = newest["fast"]
     start, whole = speed["start_up"], speed["processes_12mp"]
     begin = {k: max(0.0, start[f"{k}_1x1_s"] - start["import_torch_s"]) for k in ("compress", "decompress")}
     seam = max(v["seam_db"] for v in seams["by_quality"].values())
@@ -149,7 +157,7 @@ the rival at the same quality (BD-rate).
 {rates(kodak)}
 
 `-q 0 … 100` spans {lat["bpp"][0]:.2f} … {lat["bpp"][-1]:.2f} bits per pixel and {lat["psnr"][0]:.1f} … {lat["psnr"][-1]:.1f} dB on the mean,
-with `-m best` ({best["version"].split(", ")[1]}, the same network larger) {best["mean"]["bpp"][0]:.2f} … {best["mean"]["bpp"][-1]:.2f} and {best["mean"]["psnr"][0]:.1f} … {best["mean"]["psnr"][-1]:.1f} dB.
+with `-m best` ({newest["best"]}, the same network larger) {best["mean"]["bpp"][0]:.2f} … {best["mean"]["bpp"][-1]:.2f} and {best["mean"]["psnr"][0]:.1f} … {best["mean"]["psnr"][-1]:.1f} dB.
 lat is trained for PSNR; rivals that their makers tune for the eye do better by the other two measures. The page of this
 run, with curves, per-picture spread, speeds and pictures side by side: [bench/results/kodak.html](bench/results/kodak.html) (download it to
 look at it). The whole-number entropy path costs {exactness["total_percent"]:+.2f} % of the bytes that the float networks estimate, header
@@ -161,7 +169,7 @@ HEIC at their encoders' defaults are tuned for the eye and lie below the publish
 
 {speeds(speed)}
 
-(Two threads, {speed["processor"]}), in memory, mosaics of Kodak; mbt2018-mean is CompressAI's, and takes pictures whole. lat at
+(Two threads, {speed["processor"]}), in memory, mosaics of Kodak; mbt2018-mean is CompressAI's, and takes pictures whole.{earlier_weights(speed, newest)} lat at
 3 MP: {threads(speed, name)} threads. Whole processes: a 12 MP JPEG to `.lat` in {whole["compress_s"]:.1f} s and back to PNG in
 {whole["decompress_s"]:.1f} s; 100 MP in {big["compress"]}, back in {big["decompress"]}; a 1×1 picture takes {begin["compress"]:.2f} and
 {begin["decompress"]:.2f} s beyond `import torch`.
