@@ -24,7 +24,7 @@ import click
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from codec import Codec, batch, coder
+from codec import Codec, batch, coder, weights
 
 from .metrics import psnr
 
@@ -201,8 +201,9 @@ def line_art() -> Image.Image:
 
 @main.command()
 @click.option("--photo", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@click.option("-m", "--model", default=weights.DEFAULT, show_default=True)
 @out_option
-def graphics(photo: Path, out: Path) -> None:
+def graphics(photo: Path, model: str, out: Path) -> None:
     """What is no colour photograph: PSNR and size at three qualities."""
     from skimage.data import page
 
@@ -216,7 +217,7 @@ def graphics(photo: Path, out: Path) -> None:
         "grey photograph": colour.convert("L"),
         "noise": Image.fromarray(noise),
     }
-    codec, result = Codec.load(), {}
+    codec, result = Codec.load(model), {}
     for name, image in pictures.items():
         pixels, result[name] = np.asarray(image), {"size": image.size}
         for quality in (25, 60, 95):
