@@ -25,7 +25,10 @@ def orthogonalised(x: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For parameters that are matrices."""
+    """For parameters that are matrices: their gradients' mean with Nesterov momentum, orthogonalised.
+
+    The learning rate counts √(rows / columns) times for tall ones, as in `torch.optim.Muon`.
+    """
 
     def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95):
         super().__init__(params, {"lr": lr, "momentum": momentum})
@@ -35,7 +38,8 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             params, momentum = [p for p in group["params"] if p.grad is not None], group["momentum"]
             for p in params:
-                self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+                if not self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             grads, buffers = [p.grad for p in params], [self.state[p]["momentum_buffer"] for p in params]
             torch._foreach_lerp_(buffers, grads, 1 - momentum)
             updates = torch._foreach_lerp(grads, buffers, momentum)  # Nesterov's
