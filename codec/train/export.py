@@ -28,6 +28,7 @@ from codec.train.loop import load_checkpoint
 
 CALIBRATION = 48  # crops to calibrate on; all are for counting
 PRIOR = 300  # symbols that the model's own tables count for, beside those counted
+REACH = exact.Z_LIMIT  # largest |symbol| that a table may hold, of y too
 RARE = 2.0**-16  # symbols less likely than that, at the ends of a table, are left to its escape
 
 Exponents = Tensor  # (channels,): an activation a in the whole-number network means a · 2^-exponent
@@ -136,9 +137,9 @@ def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
 
 
 def model_tables(model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of −Z_LIMIT … Z_LIMIT as training has them: of y a Gaussian per σ level, of z a row per channel."""
-    symbols = torch.arange(-exact.Z_LIMIT, exact.Z_LIMIT + 1)
-    edges = torch.arange(-exact.Z_LIMIT, exact.Z_LIMIT + 2, dtype=torch.float64) - 0.5
+    """Probabilities of −REACH … REACH as training has them: of y a Gaussian per σ level, of z a row per channel."""
+    symbols = torch.arange(-REACH, REACH + 1)
+    edges = torch.arange(-REACH, REACH + 2, dtype=torch.float64) - 0.5
     of_y = torch.diff(torch.special.ndtr(edges / exact.SIGMAS.double()[:, None]))
     with torch.no_grad():
         of_z = model.z_likelihood(symbols.float().expand(model.cfg.hyper, 1, -1)[None])[0, :, 0]
@@ -153,7 +154,7 @@ def counted(codec: Codec, crops: Tensor, of_y: np.ndarray) -> np.ndarray:
     counts = np.zeros_like(of_y)
 
     def tally(symbols: np.ndarray, index: np.ndarray) -> None:
-        column = symbols.clip(-exact.Z_LIMIT, exact.Z_LIMIT) + exact.Z_LIMIT
+        column = symbols.clip(-REACH, REACH) + REACH
         np.add.at(counts, (index.astype(np.intp), column), 1)
 
     for i, x in enumerate(crops):
@@ -173,7 +174,7 @@ def packed_tables(of_y: np.ndarray, of_z: np.ndarray) -> dict[str, Tensor]:
         cdfs = [quantise_pmf(pmf[at[0] : at[-1] + 1]) for pmf, at in zip(pmfs, likely)]
         out[f"{label}.cdf"] = torch.from_numpy(np.concatenate(cdfs))
         out[f"{label}.length"] = torch.tensor([len(c) for c in cdfs], dtype=torch.int32)
-        out[f"{label}.offset"] = torch.tensor([at[0] - exact.Z_LIMIT for at in likely], dtype=torch.int32)
+        out[f"{label}.offset"] = torch.tensor([at[0] - REACH for at in likely], dtype=torch.int32)
     return out
 
 
