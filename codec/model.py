@@ -119,6 +119,17 @@ class Pointwise(nn.Module):
         return F.conv2d(x, self.weight[:, :, None, None], self.bias)
 
 
+class PrecisePointwise(Pointwise):
+    """A 1×1 convolution in float32, under autocast too.
+
+    bfloat16 has 8 bits: too few for y and μ, and it rounds k/255 up more often than down, a shift of half a grey level.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
 class Down(nn.Module):
     """3×3 convolution, stride 2; the weight is kept as a matrix (outputs, inputs · 9)."""
 
@@ -180,11 +191,11 @@ class Analysis(nn.Module):
     def __init__(self, cfg: Config):
         super().__init__()
         c, m = cfg.width, cfg.latents
-        self.stem = Pointwise(192, c)
+        self.stem = PrecisePointwise(192, c)
         self.before = blocks(c, cfg.enc_blocks // 2)
         self.after = blocks(c, cfg.enc_blocks - cfg.enc_blocks // 2)
         self.down = Down(c, m, gain=0.1)
-        self.linear = Pointwise(768, m)
+        self.linear = PrecisePointwise(768, m)
         self.reach = 8 * (cfg.enc_blocks + 1)  # pixels beyond a latent's own 16×16 that it depends on
 
     def forward(self, x: Tensor, gain: Tensor) -> Tensor:
@@ -202,7 +213,7 @@ class Synthesis(nn.Module):
         self.before = blocks(c, cfg.dec_blocks // 2)
         self.after = blocks(c, cfg.dec_blocks - cfg.dec_blocks // 2)
         self.head = Pointwise(c, 192, gain=0.1)
-        self.linear = Pointwise(m, 768)
+        self.linear = PrecisePointwise(m, 768)
         self.reach = -(-cfg.dec_blocks // 2)  # latents beyond its own that a pixel depends on
 
     def forward(self, y: Tensor, gain: Tensor) -> Tensor:
@@ -220,7 +231,7 @@ class HyperSynthesis(nn.Module):
         self.block1 = Block(z)
         self.up2 = Upsample(z, z)
         self.block2 = Block(z)
-        self.out = Pointwise(z, 2 * cfg.latents)
+        self.out = PrecisePointwise(z, 2 * cfg.latents)
 
     def forward(self, z: Tensor) -> Tensor:
         return self.out(self.block2(self.up2(self.block1(self.up1(z)))))
@@ -233,15 +244,15 @@ class Context(nn.Module):
         super().__init__()
         m, p = cfg.latents, cfg.context
         self.reduce = Pointwise(2 * m, p)
-        self.adapt = nn.ModuleList([Pointwise(p + m, p) for _ in range(PASSES - 1)])
+        self.adapt = nn.ModuleList([PrecisePointwise(p + m, p) for _ in range(PASSES - 1)])
         self.body = blocks(p, cfg.context_blocks)
-        self.out = Pointwise(p, 2 * m, gain=0.3)
+        self.out = PrecisePointwise(p, 2 * m, gain=0.3)
 
     def start(self, h: Tensor) -> Tensor:
         return self.reduce(h)
 
     def step(self, t: int, h: Tensor, reduced: Tensor, y_hat: Tensor) -> Tensor:
-        known = torch.cat([reduced, y_hat.to(reduced.dtype) * Y_SCALE], 1)
+        known = torch.cat([reduced, y_hat * Y_SCALE], 1)
         return self.out(self.body(self.adapt[t - 1](known))) + h
 
 

@@ -87,14 +87,13 @@ def optimizers(model: Model, recipe: Recipe) -> dict[str, torch.optim.Optimizer]
 
 def rd_terms(model: Model, x: Tensor, q: Tensor, noise: bool = True) -> tuple[Tensor, Tensor]:
     """Estimated bits per pixel and squared error on the 0..255 scale, per sample."""
-    with torch.autocast(x.device.type, torch.bfloat16):
-        x_hat, bpp = model(x, q, noise)
+    x_hat, bpp = model(x, q, noise)
     return bpp, ((x_hat - x) ** 2).mean((1, 2, 3)) * 255**2
 
 
 @torch.no_grad()
 def validate(model: Model, crops: Tensor) -> float:
-    """Mean log-loss of the held-out crops, rounded latents, rates spread evenly over them."""
+    """Mean log-loss of the held-out crops, rounded latents, rates spread evenly over them; in float32, as files are."""
     total = 0.0
     for i, x in enumerate(crops):
         q = torch.tensor([(i * 37) % model.cfg.rates], device=x.device)
@@ -226,7 +225,8 @@ def train(
         count = max(1, round(recipe.batch * (recipe.crop / size) ** 2))
         x = photos.crops(count, size, shared, rank, world).contiguous(memory_format=torch.channels_last)
         q = torch.randint(0, cfg.rates, (count * world,), device=device, generator=shared)[rank::world]
-        bpp, mse = rd_terms(network, x, q)
+        with torch.autocast(device.type, torch.bfloat16):
+            bpp, mse = rd_terms(network, x, q)
         loss = torch.log(bpp + model.lambdas[q] * mse).mean()
         for opt in opts.values():
             opt.zero_grad()
