@@ -27,10 +27,11 @@ from codec.effort import STEPS, TUNES, Objective, descend
 from codec.entropy import SymbolReader, SymbolWriter, Tables
 from codec.errors import DesyncError, FormatError, LatError, LimitError, MissingModelError
 from codec.image import MAX_PIXELS, Picture, from_array, from_pillow, to_pillow
-from codec.model import Config, Model
+from codec.model import Config, Model, zero_bin
 from codec.tiles import Box, latent_bounds, tile_box, tiles_in
 
 TILE = 64  # latents a side: 1024 pixels
+ZERO_BINS = zero_bin(exact.SIGMAS)
 QUALITY = 50
 Progress = Callable[[int, int], None]  # tiles done, tiles in all; with effort, steps of tiles
 OnError = Callable[[int, LatError], None]  # tile, what is wrong with it
@@ -261,7 +262,8 @@ class Codec:
             symbols = exact.gather(y, t).sub_(mu)
             if threshold > 0.5:  # towards zero first, but not beyond it
                 symbols = F.softshrink(symbols, threshold - 0.5)
-            symbols = symbols.round_().clamp_(1 - exact.Y_LIMIT, exact.Y_LIMIT - 1)
+            small = symbols.abs() <= ZERO_BINS.take(index.long())
+            symbols = symbols.round_().clamp_(1 - exact.Y_LIMIT, exact.Y_LIMIT - 1).masked_fill_(small, 0)
             coded = index > 0  # at the smallest σ a symbol is 0 but once in 50,000: not worth coding
             if write:
                 write(symbols[coded].int().numpy(), index[coded].numpy())

@@ -61,7 +61,7 @@ class Objective:
 
     def prediction(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ of y, where what is known of y and z is what they are, unrounded."""
-        return self.model.predict(y, z, self.row, quantise=lambda residual: residual)[1:]
+        return self.model.predict(y, z, self.row, quantise=lambda residual, _: residual)[1:]
 
     def gradients(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of D and the bits of y by y and z, through all but each y's own symbol; μ and log σ."""
