@@ -72,7 +72,7 @@ def own_entropy(codec: Codec, latents: Latents) -> float:
         rows = [tables.probabilities(i) for i in range(len(tables.cdfs))]
         return np.array([-(p * np.log2(p)).sum() for p in rows])
 
-    of_y, of_z = entropies(codec.y_tables), entropies(codec.z_tables)
+    of_y, of_z = entropies(codec.y_tables[0]), entropies(codec.z_tables)
     bits = of_z.sum() * latents.z_hat.shape[1] * latents.z_hat.shape[2]
     used: list[np.ndarray] = []
     if max(latents.grid) > TILE:

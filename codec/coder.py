@@ -75,8 +75,11 @@ class Codec:
         self.device = torch.device("cpu")
         self.entropy = exact.EntropyModel(part("exact."), self.cfg)
         t = {k: v.numpy() for k, v in part("tables.").items()}
-        self.y_tables = Tables.unpack(t["y.cdf"], t["y.length"], t["y.offset"])
-        self.z_tables = Tables.unpack(t["z.cdf"], t["z.length"], t["z.offset"])
+        counted, gaussian, self.z_tables = (
+            Tables.unpack(*(t[f"{label}.{part}"] for part in ("cdf", "length", "offset")))
+            for label in ("y", "y_gaussian", "z")
+        )
+        self.y_tables = counted, gaussian.continued(counted)  # a tile takes what is cheaper: after effort, the second
 
     @classmethod
     def load(cls, name: str = weights.DEFAULT) -> Codec:
@@ -230,19 +233,20 @@ class Codec:
     def encode_latents(
         self, y: Tensor, z_hat: Tensor, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5
     ) -> bytes:
-        """A tile's record: rate row, CRC of its latents, uint8 alpha (H, W) where there is one, stream."""
+        """A tile's record: rate row and set of tables, CRC of its latents, uint8 alpha (H, W) where there is one, stream."""
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
+        _, crc = self.quantise(y, z_hat, row, lambda *part: parts.append(part), threshold)
+        costs = [sum(tables.bits(*part) for part in parts) for tables in self.y_tables]
+        kind = costs.index(min(costs))
         writer = SymbolWriter()
         writer.put(*self._z_symbols(z_hat), self.z_tables)
-
-        def write(symbols: np.ndarray, index: np.ndarray) -> None:
-            writer.put(symbols, index, self.y_tables)
-
-        _, crc = self.quantise(y, z_hat, row, write, threshold)
+        for part in parts:
+            writer.put(*part, self.y_tables[kind])
         packed = b""
         if alpha is not None:
             packed = pack_alpha(alpha)
             packed = container.varint(len(packed)) + packed
-        return struct.pack("<BI", row, crc) + packed + writer.finish()
+        return struct.pack("<BI", row + kind * self.cfg.rates, crc) + packed + writer.finish()
 
     @torch.inference_mode()
     def quantise(
@@ -381,9 +385,10 @@ class Codec:
         Raises: FormatError, DesyncError.
         """
         header, data, box = parsed.header, parsed.tile(index), tile_box(parsed.header, index)
-        row, crc = struct.unpack_from("<BI", data)
-        if row >= self.cfg.rates:
-            raise FormatError(f"tile with rate row {row}, the weights have {self.cfg.rates}")
+        first, crc = struct.unpack_from("<BI", data)
+        kind, row = divmod(first, self.cfg.rates)
+        if kind >= len(self.y_tables):
+            raise FormatError(f"tile with rate row {first}, the weights have {self.cfg.rates} in two kinds")
         at, alpha = 5, None
         if header.mode in ("LA", "RGBA"):
             size, at = container.read_varint(data, at)
@@ -398,7 +403,7 @@ class Codec:
 
         def read(t: int, mu: Tensor, index: Tensor) -> Tensor:
             coded = index > 0
-            values = torch.from_numpy(reader.get(index[coded].numpy(), self.y_tables))
+            values = torch.from_numpy(reader.get(index[coded].numpy(), self.y_tables[kind]))
             symbols = torch.zeros_like(mu)
             symbols[coded] = values.clamp_(-exact.Y_LIMIT, exact.Y_LIMIT).float()
             return symbols

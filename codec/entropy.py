@@ -21,6 +21,7 @@ from codec.errors import DesyncError, FormatError, LatError
 
 PRECISION = 16  # bits of the frequency tables
 SYMBOL_LIMIT = 2**15  # |symbol| in a valid file
+NEAR = 16  # |symbol| up to which `Tables.bits` knows the cost
 
 
 @cache
@@ -56,15 +57,29 @@ class Tables:
             rising = all(a < b for a, b in zip(cdf, cdf[1:]))
             if len(cdf) < 3 or cdf[0] != 0 or cdf[-1] != 1 << PRECISION or not rising:
                 raise FormatError(f"frequency table {i} of the weights is damaged")
+        self._costs = np.full((len(self.cdfs), 2 * NEAR + 1), PRECISION + 8, np.float32)  # of an escape, about
+        for row, cdf, offset in zip(self._costs, self.cdfs, self.offsets):
+            column = np.arange(len(cdf) - 2) + offset + NEAR
+            near = (column >= 0) & (column <= 2 * NEAR)
+            row[column[near]] = PRECISION - np.log2(np.diff(cdf))[:-1][near]
 
     @classmethod
     def unpack(cls, flat: np.ndarray, lengths: np.ndarray, offsets: np.ndarray) -> Tables:
         ends = np.cumsum(lengths)
         return cls([flat[end - n : end] for end, n in zip(ends, lengths)], list(offsets))
 
+    def continued(self, other: Tables) -> Tables:
+        """These tables, then those of `other` from there on."""
+        n = len(self.cdfs)
+        return Tables(self.cdfs + other.cdfs[n:], self.offsets + other.offsets[n:])
+
     def probabilities(self, i: int) -> np.ndarray:
         """Of table i's symbols, offset … offset + n − 1, without the escape: they sum to a little less than 1."""
         return np.diff(self.cdfs[i])[:-1] / (1 << PRECISION)
+
+    def bits(self, symbols: np.ndarray, indices: np.ndarray) -> float:
+        """About what symbols cost: those beyond NEAR as if they were NEAR."""
+        return float(self._costs[indices, symbols.clip(-NEAR, NEAR) + NEAR].sum(dtype=np.float64))
 
     def draw(self, indices: np.ndarray, random: np.random.Generator, temperature: float = 1.0) -> np.ndarray:
         """A symbol from each table in `indices`. Temperature 0 takes the likeliest, 1 the model's own distribution."""

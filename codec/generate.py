@@ -53,7 +53,7 @@ def drawn(codec: Codec, index: Tensor, random: np.random.Generator, temperature:
     """Symbols of ŷ for table indices; 0 at index 0, as files have it."""
     tables = index.numpy()
     symbols = np.zeros(len(tables), np.float32)
-    symbols[tables > 0] = codec.y_tables.draw(tables[tables > 0], random, temperature)
+    symbols[tables > 0] = codec.y_tables[0].draw(tables[tables > 0], random, temperature)
     return torch.from_numpy(symbols)
 
 

@@ -131,13 +131,16 @@ def read_file(data: bytes, tensors: dict[str, np.ndarray], config: dict) -> tupl
     width, at = varint(4)
     height, at = varint(at)
     height, width = -(-height // 16), -(-width // 16)
-    row, crc = struct.unpack_from("<BI", tile)
+    first, crc = struct.unpack_from("<BI", tile)
+    kind, row = divmod(first, 64)
     rans = Rans(tile[5:])
     tables = {}
-    for label in "yz":
+    for label in ("y", "y_gaussian", "z"):
         lengths = tensors[f"tables.{label}.length"]
         cdfs = np.split(tensors[f"tables.{label}.cdf"], np.cumsum(lengths)[:-1])
         tables[label] = list(zip(cdfs, map(int, tensors[f"tables.{label}.offset"])))
+    if kind == 1:
+        tables["y"][: len(tables["y_gaussian"])] = tables["y_gaussian"]
     z = np.array([[rans.symbol(*t) for _ in range(-(-height // 4) * -(-width // 4))] for t in tables["z"]])
     z = z.reshape(-1, -(-height // 4), -(-width // 4))
     found = zlib.crc32(bytes([row]))

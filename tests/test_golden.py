@@ -37,17 +37,18 @@ def write() -> None:
     with Image.open(PHOTO) as photo:
         crop = photo.convert("RGB").crop((300, 100, 530, 270))
     cases = {
-        "rgb-q10": (crop, 10, 64),
-        "rgb-q90": (crop, 90, 64),
-        "grey": (crop.convert("L"), 50, 64),
-        "tiles": (crop, 50, 4),
+        "rgb-q10": (crop, 10, 64, 3),
+        "rgb-q90": (crop, 90, 64, 3),
+        "grey": (crop.convert("L"), 50, 64, 3),
+        "tiles": (crop, 50, 4, 3),
+        "effort": (crop, 20, 64, 7),  # takes the other set of tables
     }
-    for name, (label, (image, quality, tile)) in itertools.product(weights.cards(), cases.items()):
+    for name, (label, (image, quality, tile, effort)) in itertools.product(weights.cards(), cases.items()):
         path = GOLDEN / f"{name}-{label}.lat"
         if not path.exists():
             codec = Codec.load(name)
             coder.TILE = tile
-            data = codec.encode(image, quality)
+            data = codec.encode(image, quality, effort=effort)
             path.write_bytes(data)
             codec.decode(data).save(path.with_suffix(".png"))
             digests[path.stem] = digest(codec, data)

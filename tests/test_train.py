@@ -162,14 +162,14 @@ def test_muon_does_what_torch_does():
 def test_counted_tables_make_files_smaller(shards):
     codec = Codec.load()
     crops = Photos([shards[0]], CPU, holdout=2).crops(6, 384)
-    gaussian, of_z = export.model_tables(codec.model)
+    gaussian, _ = export.model_tables(codec.model)
     counted = export.counted(codec, crops, gaussian)
     np.testing.assert_allclose(counted, counted[:, ::-1], atol=1e-12)
     assert (counted.sum(1) < 1 + 1e-6).all()
 
     def size(of_y: np.ndarray) -> int:
-        packed = {k: v.numpy() for k, v in export.packed_tables(of_y, of_z).items()}
-        codec.y_tables = Tables.unpack(*(packed[f"y.{part}"] for part in ("cdf", "length", "offset")))
+        packed = {k: v.numpy() for k, v in export.packed_tables(y=of_y).items()}
+        codec.y_tables = (Tables.unpack(*(packed[f"y.{part}"] for part in ("cdf", "length", "offset"))),)
         pixels = (crops[0].permute(1, 2, 0) * 255).byte().numpy()
         return sum(len(codec.encode(pixels, quality)) for quality in (10, 50, 90))
 

@@ -27,6 +27,7 @@ from codec.train.data import Photos
 from codec.train.loop import load_checkpoint
 
 CALIBRATION = 48  # crops to calibrate on; all are for counting
+NARROW = 32  # tables of y, of the smallest σ, that are kept as the model has them too: latents after effort fit these
 PRIOR = 300  # symbols that the model's own tables count for, beside those counted
 REACH = exact.Z_LIMIT  # largest |symbol| that a table may hold, of y too
 RARE = 2.0**-16  # symbols less likely than that, at the ends of a table, are left to its escape
@@ -166,10 +167,10 @@ def counted(codec: Codec, crops: Tensor, of_y: np.ndarray) -> np.ndarray:
     return (counts + PRIOR * of_y) / (counts.sum(1, keepdims=True) + PRIOR)
 
 
-def packed_tables(of_y: np.ndarray, of_z: np.ndarray) -> dict[str, Tensor]:
-    """The "tables." tensors: frequencies of the symbols that are not too rare, the escape's for the rest."""
+def packed_tables(**of: np.ndarray) -> dict[str, Tensor]:
+    """Tables of some kinds as tensors: frequencies of the symbols that are not too rare, the escape's for the rest."""
     out = {}
-    for label, pmfs in (("y", of_y), ("z", of_z)):
+    for label, pmfs in of.items():
         likely = [np.flatnonzero(pmf > RARE) for pmf in pmfs]
         cdfs = [quantise_pmf(pmf[at[0] : at[-1] + 1]) for pmf, at in zip(pmfs, likely)]
         out[f"{label}.cdf"] = torch.from_numpy(np.concatenate(cdfs))
@@ -202,13 +203,14 @@ def weights_bytes(model: Model, crops: Tensor, name: str) -> bytes:
     tensors |= {f"exact.{k}": v for k, v in whole_numbers(model, crops[:CALIBRATION]).items()}
     described = {"name": name, "config": json.dumps(asdict(model.cfg))}
 
-    def file(*tables: np.ndarray) -> bytes:
-        whole = tensors | {f"tables.{k}": v for k, v in packed_tables(*tables).items()}
+    gaussian, of_z = model_tables(model)
+
+    def file(of_y: np.ndarray) -> bytes:
+        tables = packed_tables(y=of_y, y_gaussian=gaussian[:NARROW], z=of_z)
+        whole = tensors | {f"tables.{k}": v for k, v in tables.items()}
         return save({k: v.detach().contiguous() for k, v in whole.items()}, described)
 
-    of_y, of_z = model_tables(model)
-    codec = Codec(file(of_y, of_z), bytes(8))
-    return file(counted(codec, crops, of_y), of_z)
+    return file(counted(Codec(file(gaussian), bytes(8)), crops, gaussian))
 
 
 @click.command()
