@@ -28,6 +28,17 @@ def test_symbols_come_back_in_parts_and_beyond_the_tables():
     assert (got == symbols).all()
 
 
+def test_costs_are_what_symbols_take():
+    generator = np.random.default_rng(2)
+    symbols, indices = generator.integers(-1, 2, 20000), generator.integers(0, 2, 20000)
+    assert TABLES.bits(symbols, indices) == pytest.approx(8 * len(write(symbols, indices)), rel=0.005)
+
+
+def test_tables_continued_with_others():
+    more = Tables([quantise_pmf(np.full(3, 0.3))], [7]).continued(TABLES)
+    assert (more.cdfs[1], more.offsets) == (TABLES.cdfs[1], [7, -4])
+
+
 @pytest.mark.parametrize("count", range(6))
 def test_few_symbols_make_a_stream_too(count):
     """CompressAI's own flush overruns its buffer below four."""
