@@ -9,7 +9,7 @@ from pathlib import Path
 from codec.container import FINGERPRINT_BYTES
 from codec.errors import MissingModelError
 
-DEFAULT, BEST = "fast-4", "best-2"
+DEFAULT, BEST = "fast-4", "best-3"
 NEWEST = {"fast": DEFAULT, "best": BEST}  # what a size without a number stands for
 
 
