@@ -81,8 +81,8 @@ def earlier_weights(speed: dict, newest: dict[str, str]) -> str:
     return "".join(f" {old} was timed: {new} has the same layers." for old, new in pairs)
 
 
-def threads(speed: dict, name: str) -> str:
-    rows = [r for r in speed["rows"] if r["codec"] == f"lat {name}" and 2 < r["megapixels"] < 4]
+def threads(speed: dict) -> str:
+    rows = [r for r in speed["rows"] if r["codec"].startswith("lat fast-") and 2 < r["megapixels"] < 4]
     parts = [
         f"{r['megapixels'] / r['encode_s']:.1f} / {r['megapixels'] / r['decode_s']:.1f} MP/s with {r['threads']}"
         for r in rows
@@ -160,8 +160,8 @@ the rival at the same quality (BD-rate).
 with `-m best` ({newest["best"]}, the same network larger) {best["mean"]["bpp"][0]:.2f} … {best["mean"]["bpp"][-1]:.2f} and {best["mean"]["psnr"][0]:.1f} … {best["mean"]["psnr"][-1]:.1f} dB.
 lat is trained for PSNR; rivals that their makers tune for the eye do better by the other two measures. The page of this
 run, with curves, per-picture spread, speeds and pictures side by side: [bench/results/kodak.html](bench/results/kodak.html) (download it to
-look at it). The whole-number entropy path costs {exactness["total_percent"]:+.2f} % of the bytes that the float networks estimate, header
-included. Within 8 pixels of tile borders, tiles cost {seam:+.3f} dB at most (256-pixel tiles; the default is 1024).
+look at it). Files, header included, take {exactness["total_percent"]:+.2f} % against what the float networks estimate by their Gaussians: the
+whole-number entropy path costs some, tables counted on photographs give more back. Within 8 pixels of tile borders, tiles cost {seam:+.3f} dB at most (256-pixel tiles; the default is 1024).
 
 Our rivals measure what others published: Pillow's defaults lie within {off["jpeg defaults"]:.2f} dB (JPEG) and {off["webp defaults"]:.2f} dB (WebP) of
 CompressAI's curves at equal rate. Optimised Huffman tables make the JPEG above better than that curve at low rates; AVIF and
@@ -170,7 +170,7 @@ HEIC at their encoders' defaults are tuned for the eye and lie below the publish
 {speeds(speed)}
 
 (Two threads, {speed["processor"]}), in memory, mosaics of Kodak; mbt2018-mean is CompressAI's, and takes pictures whole.{earlier_weights(speed, newest)} lat at
-3 MP: {threads(speed, name)} threads. Whole processes: a 12 MP JPEG to `.lat` in {whole["compress_s"]:.1f} s and back to PNG in
+3 MP: {threads(speed)} threads. Whole processes: a 12 MP JPEG to `.lat` in {whole["compress_s"]:.1f} s and back to PNG in
 {whole["decompress_s"]:.1f} s; 100 MP in {big["compress"]}, back in {big["decompress"]}; a 1×1 picture takes {begin["compress"]:.2f} and
 {begin["decompress"]:.2f} s beyond `import torch`.
 
