@@ -233,7 +233,7 @@ class Codec:
     def encode_latents(
         self, y: Tensor, z_hat: Tensor, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5
     ) -> bytes:
-        """A tile's record: rate row and set of tables, CRC of its latents, uint8 alpha (H, W) where there is one, stream."""
+        """A tile's record: rate row and set of tables, CRC of its latents, alpha uint8 (H, W), stream."""
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         _, crc = self.quantise(y, z_hat, row, lambda *part: parts.append(part), threshold)
         costs = [sum(tables.bits(*part) for part in parts) for tables in self.y_tables]
