@@ -132,8 +132,9 @@ class Codec:
     ) -> bytes:
         """A Pillow image, or a uint8 array (H, W) or (H, W, C), -> the bytes of a .lat file.
 
-        `quality` 0 … 100: higher is better and larger. Alpha is lossless. `threshold`: what a residual must exceed to
-        be rounded away from zero, 0.5 … 1; a larger one makes the file smaller by less than a step of quality does.
+        `quality` 0 … 100: higher is better and larger. Alpha is lossless. `threshold` 0.5 … 1:
+        residuals shrink by what it exceeds 0.5 by, before they are rounded, small ones to 0 (`zero_bin`); a larger one
+        makes the file smaller by less than a step of quality does.
         `effort` 1 … 9: from 4 on, gradient steps make the file smaller and encoding slower (`effort.py`), for the
         sake of the metric `tune`, "psnr" or "ms-ssim". `progress` counts these steps too.
         Raises: LatError, ValueError.

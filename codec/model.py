@@ -8,9 +8,9 @@
                                         │          ┌────── h_s ◄────── ẑ
                                         ▼          ▼
                            4 passes:  y − μ  ◄── context(h, ŷ so far)  ──► σ
-                                        │ round
+                                        │ quantise
                                         ▼
-        g_s: mirror of g_a         ◄──  ŷ = round(y − μ) + μ
+        g_s: mirror of g_a         ◄──  ŷ = quantise(y − μ, σ) + μ
                                         x̂  (B, 3, H, W)
 
 One network serves all rates: row q of 64 scales the features of g_a and g_s, y and z, channel by channel.

@@ -1,6 +1,6 @@
 """Checkpoint -> weights file: float networks, their whole-number twin for entropy coding, and frequency tables.
 
-python -m codec.train.export fast.ckpt --data photos.tar --name fast-9     # weights/fast-9.safetensors + .json
+python -m codec.train.export fast.ckpt --data photos.tar --name mine     # weights/mine.safetensors + .json
 """
 
 from __future__ import annotations
