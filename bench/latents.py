@@ -72,15 +72,14 @@ def own_entropy(codec: Codec, latents: Latents) -> float:
         rows = [tables.probabilities(i) for i in range(len(tables.cdfs))]
         return np.array([-(p * np.log2(p)).sum() for p in rows])
 
-    of_y, of_z = entropies(codec.y_tables[0]), entropies(codec.z_tables)
-    bits = of_z.sum() * latents.z_hat.shape[1] * latents.z_hat.shape[2]
-    used: list[np.ndarray] = []
     if max(latents.grid) > TILE:
         raise ValueError("one tile only")
     y, z = torch.from_numpy(latents.y_hat[None]), torch.from_numpy(latents.z_hat[None])
-
-    codec.quantise(y, z, latents.row, lambda symbols, index: used.append(index))
-    return float(bits + sum(of_y[index].sum() for index in used))
+    of_y, of_z = entropies(codec.y_tables[0]), entropies(codec.z_tables)
+    bits: list[float] = []
+    codec.quantise_z(z, latents.row, lambda symbols, index: bits.append(of_z[index].sum()))
+    codec.quantise(y, z, latents.row, lambda symbols, index: bits.append(of_y[index].sum()))
+    return float(sum(bits))
 
 
 def statistics(pixels: np.ndarray) -> dict[str, float]:

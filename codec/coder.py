@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -33,6 +34,7 @@ from codec.tiles import Box, latent_bounds, tile_box, tiles_in
 TILE = 64  # latents a side: 1024 pixels
 ZERO_BINS = zero_bin(exact.SIGMAS)
 QUALITY = 50
+Write = Callable[[np.ndarray, np.ndarray], None]  # coded symbols of a pass, in order, and their tables
 Progress = Callable[[int, int], None]  # tiles done, tiles in all; with effort, steps of tiles
 OnError = Callable[[int, LatError], None]  # tile, what is wrong with it
 
@@ -219,13 +221,13 @@ class Codec:
         objective = Objective(self.model, around.to(self.device), own, self._rows(row), x, residuals)
         z = self.model.hyper_analyse(y.to(self.device), self._rows(row))
         found = [(y, z), *descend(objective, y.to(self.device), z, effort, step_done)]
-        return min(((y.cpu(), whole(z).cpu()) for y, z in found), key=cost)
+        return min(((y.cpu(), self.quantise_z(z, row)) for y, z in found), key=cost)
 
     @torch.inference_mode()
     @torch.autocast("cpu", enabled=False)
-    def hyper_analyse(self, y: Tensor, row: int) -> Tensor:
-        """y (1, M, h, w) -> ẑ (1, Z, ⌈h/4⌉, ⌈w/4⌉), whole numbers."""
-        return whole(self.model.hyper_analyse(y.to(self.device), self._rows(row))).cpu()
+    def hyper_analyse(self, y: Tensor, row: int, write: Write | None = None) -> Tensor:
+        """y (1, M, h, w) -> ẑ (1, Z, ⌈h/4⌉, ⌈w/4⌉); `write` as for `quantise`."""
+        return self.quantise_z(self.model.hyper_analyse(y.to(self.device), self._rows(row)), row, write)
 
     def _rows(self, row: int) -> Tensor:
         return torch.tensor([row], device=self.device)
@@ -235,12 +237,12 @@ class Codec:
         self, y: Tensor, z_hat: Tensor, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5
     ) -> bytes:
         """A tile's record: rate row and set of tables, CRC of its latents, alpha uint8 (H, W), stream."""
+        writer = SymbolWriter()
+        z_hat = self.quantise_z(z_hat, row, lambda *part: writer.put(*part, self.z_tables))
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         _, crc = self.quantise(y, z_hat, row, lambda *part: parts.append(part), threshold)
         costs = [sum(tables.bits(*part) for part in parts) for tables in self.y_tables]
         kind = costs.index(min(costs))
-        writer = SymbolWriter()
-        writer.put(*self._z_symbols(z_hat), self.z_tables)
         for part in parts:
             writer.put(*part, self.y_tables[kind])
         packed = b""
@@ -255,7 +257,7 @@ class Codec:
         y: Tensor,
         z_hat: Tensor,
         row: int,
-        write: Callable[[np.ndarray, np.ndarray], None] | None = None,
+        write: Write | None = None,
         threshold: float = 0.5,
     ) -> tuple[Tensor, int]:
         """y (1, M, h, w) -> the ŷ that a file restores, and its CRC; `write` gets the coded symbols and their tables.
@@ -268,20 +270,19 @@ class Codec:
             if threshold > 0.5:  # towards zero first, but not beyond it
                 symbols = F.softshrink(symbols, threshold - 0.5)
             small = symbols.abs() <= ZERO_BINS.take(index.long())
-            symbols = symbols.round_().clamp_(1 - exact.Y_LIMIT, exact.Y_LIMIT - 1).masked_fill_(small, 0)
-            coded = index > 0  # at the smallest σ a symbol is 0 but once in 50,000: not worth coding
-            if write:
-                write(symbols[coded].int().numpy(), index[coded].numpy())
-            return symbols.mul_(coded)
+            return coded(symbols.masked_fill_(small, 0), index, write)
 
         return self.entropy.run(z_hat, row, y.shape[2], y.shape[3], visit)
 
-    def _z_symbols(self, z: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """ẑ (1, Z, h, w) -> flat symbols and their tables, one per channel."""
-        return z.flatten().int().numpy(), self._z_index(z.shape[2] * z.shape[3])
+    @torch.inference_mode()
+    def quantise_z(self, z: Tensor, row: int, write: Write | None = None) -> Tensor:
+        """z (1, Z, h, w) -> ẑ, as `quantise` does it to y but for zero bins: ẑ is too few bits to save any."""
 
-    def _z_index(self, positions: int) -> np.ndarray:
-        return np.repeat(np.arange(self.cfg.hyper), positions)
+        def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
+            return coded(exact.gather(z, t).sub_(mu), index, write)
+
+        z = z.cpu()
+        return self.entropy.hyper(row, z.shape[2], z.shape[3], visit)
 
     # -- decoding ------------------------------------------------------------------------------------------------
 
@@ -399,17 +400,17 @@ class Codec:
         height, width = -(-box.height // 4), -(-box.width // 4)
         count = m * box.height * box.width + n * height * width
         reader = SymbolReader(data[at:], count)
-        z = reader.get(self._z_index(height * width), self.z_tables)
-        z_hat = torch.from_numpy(z.clip(-exact.Z_LIMIT, exact.Z_LIMIT)).view(1, n, height, width).float()
 
-        def read(t: int, mu: Tensor, index: Tensor) -> Tensor:
+        def read(tables: Tables, t: int, mu: Tensor, index: Tensor) -> Tensor:
             coded = index > 0
-            values = torch.from_numpy(reader.get(index[coded].numpy(), self.y_tables[kind]))
+            values = torch.from_numpy(reader.get(index[coded].numpy(), tables))
             symbols = torch.zeros_like(mu)
-            symbols[coded] = values.clamp_(-exact.Y_LIMIT, exact.Y_LIMIT).float()
+            symbols[coded] = values.clamp_(-exact.SYMBOL_LIMIT, exact.SYMBOL_LIMIT).float()
             return symbols
 
-        y_hat, found = self.entropy.run(z_hat, row, box.height, box.width, read, passes)
+        z_hat = self.entropy.hyper(row, height, width, partial(read, self.z_tables))
+        of_y = partial(read, self.y_tables[kind])
+        y_hat, found = self.entropy.run(z_hat, row, box.height, box.width, of_y, passes)
         if found != crc and passes == exact.PASSES:
             raise DesyncError("decoded latents do not match their checksum: the stream was forged or damaged")
         return TileLatents(row, z_hat, y_hat, alpha)
@@ -436,9 +437,12 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     return torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None]
 
 
-def whole(z: Tensor) -> Tensor:
-    """z -> ẑ."""
-    return z.round().clamp_(-exact.Z_LIMIT, exact.Z_LIMIT)
+def coded(residuals: Tensor, index: Tensor, write: Write | None) -> Tensor:
+    """Residuals of a pass -> symbols; those at the smallest σ are other than 0 once in 50,000: not worth coding."""
+    symbols, used = residuals.round_().clamp_(1 - exact.SYMBOL_LIMIT, exact.SYMBOL_LIMIT - 1), index > 0
+    if write:
+        write(symbols[used].int().numpy(), index[used].numpy())
+    return symbols.mul_(used)
 
 
 @contextmanager

@@ -130,7 +130,7 @@ def read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
 
 
 def chunk(kind: bytes, payload: bytes) -> bytes:
-    return struct.pack("<I", len(payload)) + kind + payload + struct.pack("<I", zlib.crc32(payload, zlib.crc32(kind)))
+    return kind + varint(len(payload)) + payload + struct.pack("<I", zlib.crc32(payload, zlib.crc32(kind)))
 
 
 def build(container: Container) -> bytes:
@@ -143,31 +143,30 @@ def build(container: Container) -> bytes:
     if len(tiles) > 1:
         entries = [varint(len(t)) + struct.pack("<I", zlib.crc32(t)) for t in tiles]
         parts.append(chunk(b"INDX", b"".join(entries)))
-    parts.append(chunk(b"DATA", b"".join(tiles)))
     parts += [chunk(METADATA[key], value) for key, value in container.metadata.items()]
     parts += [chunk(kind, payload) for kind, payload in container.ancillary]
-    parts.append(chunk(b"LEND", b""))
+    parts.append(chunk(b"DATA", b"".join(tiles)))
     return b"".join(parts)
 
 
 def _chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview, int, int]]:
-    """(type, payload, stored CRC, offset) of every chunk up to LEND, which must end the file."""
+    """(type, payload, stored CRC, offset) of every chunk up to DATA, which must end the file."""
     at = len(MAGIC)
     while True:
-        if at + 12 > len(data):
-            raise TruncatedError(f"file ends at byte {len(data)} without an end marker: it was cut short")
-        (length,) = struct.unpack_from("<I", data, at)
-        kind = bytes(data[at + 4 : at + 8])
+        if at + 4 > len(data):
+            raise TruncatedError(f"file ends at byte {len(data)}, before its DATA: it was cut short")
+        kind = bytes(data[at : at + 4])
         if not all(65 <= c <= 90 or 97 <= c <= 122 or c == 95 for c in kind):
-            raise FormatError(f"byte {at + 4}: {kind!r} is no chunk type; the file is damaged from here on")
-        end = at + 12 + length
+            raise FormatError(f"byte {at}: {kind!r} is no chunk type; the file is damaged from here on")
+        length, start = read_varint(data, at + 4)
+        end = start + length + 4
         if end > len(data):
             raise TruncatedError(f"chunk {kind.decode()} at byte {at} runs {end - len(data)} bytes past the end")
-        yield kind, data[at + 8 : end - 4], struct.unpack_from("<I", data, end - 4)[0], at
+        yield kind, data[start : end - 4], struct.unpack_from("<I", data, end - 4)[0], at
         at = end
-        if kind == b"LEND":
+        if kind == b"DATA":
             if at != len(data):
-                raise FormatError(f"{len(data) - at} bytes after the end marker")
+                raise FormatError(f"{len(data) - at} bytes after DATA, which ends a file")
             return
 
 
@@ -184,7 +183,7 @@ def parse(data: bytes | memoryview) -> Container:
         raise TruncatedError(f"file ends after {len(data)} bytes")
     found: dict[bytes, memoryview] = {}
     ancillary: list[tuple[bytes, bytes]] = []
-    known = {b"HEAD", b"INDX", b"DATA", b"LEND", *METADATA.values()}
+    known = {b"HEAD", b"INDX", b"DATA", *METADATA.values()}
     for kind, payload, crc, at in _chunks(data):
         if (kind == b"HEAD") != (not found):
             raise FormatError(f"byte {at}: HEAD must come first and once, found {kind.decode()}")
@@ -197,15 +196,11 @@ def parse(data: bytes | memoryview) -> Container:
         if kind not in known:
             ancillary.append((kind, bytes(payload)))
             continue
-        if kind == b"INDX" and b"DATA" in found:
-            raise FormatError(f"byte {at}: INDX after DATA")
         if kind in METADATA.values() and len(payload) > METADATA_LIMIT:
             raise FormatError(f"byte {at}: {kind.decode()} of {len(payload)} bytes, at most {METADATA_LIMIT} allowed")
         if kind == b"DATA":
             data_crc = (crc, zlib.crc32(kind))
         found[kind] = payload
-    if b"DATA" not in found:
-        raise FormatError("no DATA chunk")
     header = Header.unpack(bytes(found[b"HEAD"]))
     tiles, crcs = _split(header, found.get(b"INDX"), found[b"DATA"])
     metadata = {key: bytes(found[kind]) for key, kind in METADATA.items() if kind in found}

@@ -1,7 +1,7 @@
 """More encoding time for fewer bytes: the latents of a tile moved to where rate + λ · distortion is least.
 
 g_a and h_a map all photographs with one function; a given photograph has better latents nearby (the amortisation gap).
-They are whole numbers in the end (y less its prediction μ, and z), so gradient descent alone leads astray: between
+They are whole numbers in the end (each less its prediction μ), so gradient descent alone leads astray: between
 whole numbers lie points that look better than both. Here the objective is what *independent random rounding* costs on
 average. For a value a fraction p of the way from n to n + 1, and to second order in the distortion, that is
 
@@ -17,7 +17,6 @@ The result is an ordinary file. Levels beyond 3 are numbers of such steps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +38,7 @@ SCALES, WINDOW, C2 = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333), 11, (0.03 * 255) 
 TUNED = 1000.0  # files become about a quarter smaller than by `squared_error`, at about the same MS-SSIM
 MAX_BITS = 30.0  # of one symbol: what the model holds impossible has an escape code
 
+Prediction = tuple[Tensor, Tensor]  # μ and log σ
 Residuals = Callable[[Tensor], list[Tensor]]  # error x̂ − x (1, 3, h, w), in 0 … 255 -> what, squared and summed, is D
 
 
@@ -59,16 +59,22 @@ class Objective:
         x = self.model.synthesise(whole, self.row)[(..., *(self.own * LATENT).slices)]
         return x[..., : self.pixels.shape[2], : self.pixels.shape[3]] * 255 - self.pixels
 
-    def prediction(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    def prediction(self, y: Tensor, z: Tensor) -> Prediction:
         """μ and log σ of y, where what is known of y and z is what they are, unrounded."""
-        return self.model.predict(y, z, self.row, quantise=lambda residual, _: residual)[1:]
+        return self.model.predict(y, z, self.row, quantise=unrounded)[1:]
 
-    def gradients(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Of D and the bits of y by y and z, through all but each y's own symbol; μ and log σ."""
+    def prediction_z(self, z: Tensor) -> Prediction:
+        """The same of z."""
+        return self.model.predict_z(z, self.row, quantise=unrounded)[1:]
+
+    def gradients(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Prediction, Prediction]:
+        """Of D and all bits by y and z, but for each one's own symbol; what predicts y and z."""
         y_free, z_free = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
-        mu, log_sigma = self.prediction(y_free, z_free)
-        loss = symbol_bits(y - mu, log_sigma).sum() + sum(r.square().sum() for r in self.residuals(self.error(y_free)))
-        return *torch.autograd.grad(loss, (y_free, z_free)), mu.detach(), log_sigma.detach()
+        of_y, of_z = self.prediction(y_free, z_free), self.prediction_z(z_free)
+        bits = symbol_bits(y, *of_y).sum() + symbol_bits(z, *of_z).sum()
+        loss = bits + sum(r.square().sum() for r in self.residuals(self.error(y_free)))
+        slopes = torch.autograd.grad(loss, (y_free, z_free))
+        return *slopes, *(tuple(v.detach() for v in p) for p in (of_y, of_z))
 
     def curvature(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Half the second derivatives of D by y and of the bits of y by z, means over each channel."""
@@ -81,8 +87,8 @@ class Objective:
         projected = sum((r * random_signs(r)).sum() for r in self.residuals(self.error(free)))
         of_y = torch.autograd.grad(projected, free)[0].square()
         free = z.clone().requires_grad_(True)
-        mu, log_sigma = self.prediction(y, free)
-        slope = torch.autograd.grad(symbol_bits(y - mu, log_sigma).sum(), free, create_graph=True)[0]
+        bits = symbol_bits(y, *self.prediction(y, free)).sum()
+        slope = torch.autograd.grad(bits, free, create_graph=True)[0]
         signs = random_signs(z)
         of_z = torch.autograd.grad((slope * signs).sum(), free)[0] * signs / 2
         of_y, of_z = (v.mean((2, 3), keepdim=True) for v in (of_y, of_z))
@@ -126,37 +132,37 @@ def descend(objective: Objective, y: Tensor, z: Tensor, effort: int, step_done: 
     by what they really cost.
     """
     steps, model = STEPS[effort], objective.model
-
-    def z_bits(symbols: Tensor) -> Tensor:
-        return to_bits(model.z_likelihood(symbols))
-
     found = []
     with torch.inference_mode(False), torch.enable_grad():
         y, z = y.clone(), z.clone()
         y_curve, z_curve = objective.curvature(y, z)
         penalty = PENALTY[0] + (PENALTY[1] - PENALTY[0]) * int(objective.row) / (model.cfg.rates - 1)
         for step in range(1, steps + 1):
-            y_slope, z_slope, mu, log_sigma = objective.gradients(y, z)
-            y_bits = partial(symbol_bits, log_sigma=log_sigma)
+            y_slope, z_slope, of_y, of_z = objective.gradients(y, z)
             with torch.no_grad():
-                y = proximal(y - mu, y_bits, y_slope, y_curve, penalty, Y_PACE) + mu
+                y = proximal(y, *of_y, y_slope, y_curve, penalty, Y_PACE)
                 if step <= Z_PART * steps:
                     pace = Z_PACE[0] * (Z_PACE[1] / Z_PACE[0]) ** (step / steps)
-                    z = proximal(z, z_bits, z_slope, z_curve, 1.0, pace)
+                    z = proximal(z, *of_z, z_slope, z_curve, 1.0, pace)
                 else:
-                    z = z.round()
+                    z = model.predict_z(z, objective.row)[0]
             step_done()
             if step % EVERY == 0 or step == steps:
                 found.append((y, z))
     return found
 
 
+def unrounded(residual: Tensor, log_sigma: Tensor) -> Tensor:
+    return residual
+
+
 def proximal(
-    value: Tensor, bits: Callable[[Tensor], Tensor], slope: Tensor, curve: Tensor, penalty: float, pace: float
+    value: Tensor, mu: Tensor, log_sigma: Tensor, slope: Tensor, curve: Tensor, penalty: float, pace: float
 ) -> Tensor:
     """One step of each value on its own. slope: of all but its own bits; curve: c of the module's text."""
+    value = value - mu
     low, near = value.floor(), value.round()
-    below, at, above, beyond = (bits(low + k) for k in (-1, 0, 1, 2))
+    below, at, above, beyond = (symbol_bits(low + k, 0.0, log_sigma) for k in (-1, 0, 1, 2))
     part = value - low
     step, curve = pace / (2 * curve), penalty * curve
     inside = value - step * (slope + above - at + curve * (1 - 2 * part))
@@ -165,12 +171,8 @@ def proximal(
     up = slope + curve + torch.where(is_low, above - at, beyond - above)
     down = slope - curve + torch.where(is_low, at - below, above - at)
     away = near - (step * torch.where(up < 0, up, down.clamp_min(0))).clamp(-1, 1)
-    return torch.where((value - near).abs() < AT_WHOLE, away, inside)
+    return torch.where((value - near).abs() < AT_WHOLE, away, inside) + mu
 
 
-def symbol_bits(symbols: Tensor, log_sigma: Tensor) -> Tensor:
-    return to_bits(gaussian_likelihood(symbols, log_sigma))
-
-
-def to_bits(likelihood: Tensor) -> Tensor:
-    return -likelihood.clamp_min(2**-MAX_BITS).log2()
+def symbol_bits(values: Tensor, mu: Tensor | float, log_sigma: Tensor) -> Tensor:
+    return -gaussian_likelihood(values - mu, log_sigma).clamp_min(2**-MAX_BITS).log2()

@@ -1,6 +1,6 @@
-"""Entropy parameters in whole numbers: everything between ẑ and the symbols, the same on every machine.
+"""Entropy parameters in whole numbers: everything between the prior of ẑ and the symbols, the same on every machine.
 
-h_s and the context model predict μ and σ of every latent. Were they float, another CPU, thread count or GPU
+h_s and the context models predict μ and σ of every latent. Were they float, another CPU, thread count or GPU
 would round differently, one table index would change and everything after it would be noise. Here every weight
 and activation is a whole number (times a fixed power of two), small enough that each sum a layer can form stays
 below 2²⁴: float32 holds all of them exactly, so any order of summation gives the same result.
@@ -28,13 +28,12 @@ from codec.model import GROUP_OF_PASS, PASSES, POSITIONS, SIGMA_LEVELS, SIGMA_MA
 LIMIT = 2**12 - 1  # of activations that enter a layer: finer costs weights their bits, coarser the low rates theirs
 ACC_LIMIT = 2**24  # whole numbers below it are exact in float32
 WIDE_LIMIT = 2**20  # of μ and σ before they are narrowed
-MU_BITS = 6  # μ and ŷ are multiples of 2^-6
+MU_BITS = 6  # μ, ŷ and ẑ are multiples of 2^-6
 LEVEL_BITS = 5  # σ leaves as its position on the log-spaced table, in 1/32 of a step
 LEVEL_STEP = math.log(SIGMA_MAX / SIGMA_MIN) / (SIGMA_LEVELS - 1)  # of log σ
 SIGMAS = torch.linspace(math.log(SIGMA_MIN), math.log(SIGMA_MAX), SIGMA_LEVELS, dtype=torch.float64).exp().float()
 GAIN_BITS = 8  # of the gain that undoes the scaling of ẑ
-Z_LIMIT = 2**10  # |ẑ|
-Y_LIMIT = 2**14  # |symbol| of y: ŷ in units of 2^-MU_BITS stays exact
+SYMBOL_LIMIT = 2**14  # |symbol|: ŷ and ẑ in units of 2^-MU_BITS stay exact
 
 LAYOUT = torch.channels_last  # what oneDNN is fastest with; any other gives the same numbers
 
@@ -74,7 +73,7 @@ def _sums_are_exact(dtype: torch.dtype) -> bool:
 
 
 class EntropyModel:
-    """h_s and the context model in whole numbers. `tensors`: the "exact." part of a weights file."""
+    """h_s and the context models of ŷ and ẑ in whole numbers. `tensors`: the "exact." part of a weights file."""
 
     def __init__(self, tensors: dict[str, Tensor], cfg: Config):
         self.cfg = cfg
@@ -82,13 +81,17 @@ class EntropyModel:
         self.layers: dict[str, tuple[Tensor, Tensor]] = {}
         for name in sorted({k.rpartition(".")[0] for k in tensors if k.endswith(".weight")}):
             self.layers[name] = self._layer(name, *(tensors[f"{name}.{part}"] for part in ("weight", "bias", "shift")))
-        self.z_gain = tensors["z_gain"].double()  # (rates, Z); times ẑ below 2⁴², exact in float64
-        self.h_scale = torch.exp2(-tensors["h_shift"].to(self.dtype))[:, None, None]
-        self.y_scale = torch.exp2(-tensors["y_shift"].to(self.dtype))[:, None, None]
-        n = cfg.latents // PASSES  # the last layer, cut into the rows of each channel group: (μ, σ) of group g
-        w, b = self.layers.pop("context.out")
-        rows = [torch.cat([torch.arange(g * n, (g + 1) * n) + s for s in (0, cfg.latents)]) for g in range(PASSES)]
-        self.outs = [(w[r], b[r]) for r in rows]
+        self.z_gain = tensors["z_gain"].double()  # (rates, Z); times ẑ · 2^MU_BITS below 2⁵³, exact in float64
+        self.z_prior = tensors["z_prior"].to(self.dtype)  # (rates, 2Z)
+        shifts = {k.removesuffix("_shift"): v for k, v in tensors.items() if k.endswith("_shift")}
+        self.scales = {k: torch.exp2(-v.to(self.dtype))[:, None, None] for k, v in shifts.items()}
+        self.outs = {"context": self._by_group("context.out"), "z_context": self._by_group("z_context.out")}
+
+    def _by_group(self, name: str) -> list[tuple[Tensor, Tensor]]:
+        """A last layer cut into the rows of each channel group: (μ, σ) of group g."""
+        w, b = self.layers.pop(name)
+        rows = torch.arange(len(b)).view(2, PASSES, -1)
+        return [(w[r], b[r]) for r in rows.transpose(0, 1).flatten(1)]
 
     def _layer(self, name: str, weight: Tensor, bias: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         reach = int((weight.long().abs().flatten(1).sum(1) * LIMIT + bias.long().abs()).max())
@@ -118,16 +121,15 @@ class EntropyModel:
     def _upsample(self, x: Tensor, name: str) -> Tensor:
         return F.pixel_shuffle(self._narrow(self._conv(x, f"{name}.expand")), 2)
 
-    def hyper(self, z_hat: Tensor, row: int) -> Tensor:
-        """ẑ (1, Z, h, w) -> first guess (1, 2M, 4h, 4w): μ in 2^-MU_BITS, σ level in 2^-LEVEL_BITS."""
-        gain = self.z_gain[row][:, None, None]
-        x = self._narrow(z_hat.double().mul(gain).add_(2 ** (GAIN_BITS - 1)).mul_(2.0**-GAIN_BITS)).to(self.dtype)
-        x = self._block(self._upsample(x, "h_s.up1"), "h_s.block1")
-        x = self._block(self._upsample(x, "h_s.up2"), "h_s.block2")
-        return self._conv(x, "h_s.out").floor_().clamp_(-WIDE_LIMIT, WIDE_LIMIT)
-
     @torch.inference_mode()
     @torch.autocast("cpu", enabled=False)  # a caller's bfloat16 region must not reach in here
+    def hyper(self, row: int, height: int, width: int, visit: Visit) -> Tensor:
+        """The four passes over ẑ: (1, Z, height, width) float32, multiples of 2^-MU_BITS. `visit` as for `run`."""
+        h = self.z_prior[row][None, :, None, None].repeat(1, 1, height, width)
+        return self._passes("z_context", h, self.cfg.z_blocks, visit, PASSES)[0]
+
+    @torch.inference_mode()
+    @torch.autocast("cpu", enabled=False)
     def run(
         self, z_hat: Tensor, row: int, height: int, width: int, visit: Visit, passes: int = PASSES
     ) -> tuple[Tensor, int]:
@@ -137,36 +139,49 @@ class EntropyModel:
         order and returns the symbols: the encoder rounds y − μ and writes, the decoder reads.
         Returns ŷ as float32, each a multiple of 2^-MU_BITS, and a CRC-32 of the row and all of ŷ.
         """
-        m = self.cfg.latents
-        h = self.hyper(z_hat, row)[..., :height, :width].contiguous(memory_format=LAYOUT)
-        reduced = self._narrow(self._conv(self._narrow(h * self.h_scale), "context.reduce"))
-        y_hat = torch.zeros(1, m, height, width, dtype=self.dtype).contiguous(memory_format=LAYOUT)
-        known = torch.cat([reduced, y_hat], 1)
+        h = self._first_guess(z_hat, row)[..., :height, :width]
+        return self._passes("context", h, self.cfg.context_blocks, visit, passes, zlib.crc32(bytes([row])))
+
+    def _first_guess(self, z_hat: Tensor, row: int) -> Tensor:
+        """ẑ (1, Z, h, w) -> (1, 2M, 4h, 4w): μ in 2^-MU_BITS, σ level in 2^-LEVEL_BITS."""
+        gain = self.z_gain[row][:, None, None]
+        x = z_hat.double().mul(2**MU_BITS).mul_(gain).add_(2 ** (MU_BITS + GAIN_BITS - 1))
+        x = self._narrow(x.mul_(2.0 ** -(MU_BITS + GAIN_BITS))).to(self.dtype)
+        x = self._block(self._upsample(x, "h_s.up1"), "h_s.block1")
+        x = self._block(self._upsample(x, "h_s.up2"), "h_s.block2")
+        return self._conv(x, "h_s.out").floor_().clamp_(-WIDE_LIMIT, WIDE_LIMIT)
+
+    def _passes(self, name: str, h: Tensor, blocks: int, visit: Visit, passes: int, crc: int = 0) -> tuple[Tensor, int]:
+        """First guess h (1, 2N, H, W) -> values (1, N, H, W) and the CRC-32 of them all in coding order."""
+        h = h.contiguous(memory_format=LAYOUT)
+        n = h.shape[1] // 2
+        reduced = self._narrow(self._conv(self._narrow(h * self.scales[f"{name}.h"]), f"{name}.reduce"))
+        values = torch.zeros_like(h[:, :n]).contiguous(memory_format=LAYOUT)
+        known = torch.cat([reduced, values], 1)
         known = known.contiguous(memory_format=LAYOUT)
-        crc = zlib.crc32(bytes([row]))
         for t in range(passes):
-            mu, level = gather(h[:, :m], t), gather(h[:, m:], t)
+            mu, level = gather(h[:, :n], t), gather(h[:, n:], t)
             if t:
-                known[:, -m:] = self._narrow(y_hat * self.y_scale)
-                x = self._narrow(self._conv(known, f"context.adapt.{t - 1}"))
-                for b in range(self.cfg.context_blocks):
-                    x = self._block(x, f"context.body.{b}")
-                delta_mu, delta_level = self._refine(x, t)
+                known[:, -n:] = self._narrow(values * self.scales[f"{name}.known"])
+                x = self._narrow(self._conv(known, f"{name}.adapt.{t - 1}"))
+                for b in range(blocks):
+                    x = self._block(x, f"{name}.body.{b}")
+                delta_mu, delta_level = self._refine(x, t, self.outs[name])
                 mu, level = mu.add_(delta_mu), level.add_(delta_level)
             index = level.add_(2 ** (LEVEL_BITS - 1)).mul_(2.0**-LEVEL_BITS).floor_().clamp_(0, SIGMA_LEVELS - 1)
             symbols = visit(t, (mu * 2.0**-MU_BITS).float(), index.to(torch.uint8))
-            values = symbols.to(self.dtype).mul_(2**MU_BITS).add_(mu)
-            crc = zlib.crc32(values.int().numpy().astype("<i4", copy=False).data, crc)
-            scatter(y_hat, t, values)
-        return y_hat.mul_(2.0**-MU_BITS).float(), crc
+            new = symbols.to(self.dtype).mul_(2**MU_BITS).add_(mu)
+            crc = zlib.crc32(new.int().numpy().astype("<i4", copy=False).data, crc)
+            scatter(values, t, new)
+        return values.mul_(2.0**-MU_BITS).float(), crc
 
-    def _refine(self, x: Tensor, t: int) -> tuple[Tensor, Tensor]:
+    def _refine(self, x: Tensor, t: int, outs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Last layer of pass t, only where and for the channels that the pass codes; flat, in coding order."""
         mus, levels = [], []
         for (i, j), g in zip(POSITIONS, GROUP_OF_PASS[t]):
             part = x[:, :, i::2, j::2]
             if part.numel():
-                w, b = self.outs[g]
+                w, b = outs[g]
                 out = F.conv2d(part.contiguous(memory_format=LAYOUT), w, b)
                 mu, level = out.floor_().clamp_(-WIDE_LIMIT, WIDE_LIMIT)[0].chunk(2)
                 mus.append(mu.reshape(-1))

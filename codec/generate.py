@@ -1,13 +1,14 @@
 """New latents from the prior: whole pictures, margins around one, the inside of a hole.
 
-ẑ is drawn from its table of each channel, then ŷ pass by pass from the tables that the context model picks, as a
-decoder would that is fed random bits. A prior trained for rate and distortion knows texture and edges, not objects:
+ẑ, then ŷ, are drawn pass by pass from the tables that their context models pick, as by a decoder that is fed random
+bits. A prior trained for rate and distortion knows texture and edges, not objects:
 what comes out looks like grain, cloth, rust, foliage out of focus. Tiles of 1024 pixels are drawn independently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from codec import exact
 from codec.coder import QUALITY, Codec
 from codec.container import LATENT
+from codec.entropy import Tables
 from codec.errors import LatError
 from codec.latents import HYPER, Latents, hyper_box
 from codec.tiles import Box
@@ -37,23 +39,21 @@ def sample(
     frame = Latents(y_hat, row, width, height, codec.fingerprint, "RGB", z_hat)
     for box in frame.tiles():
         hyper = hyper_box(box)
-        shape = (1, codec.cfg.hyper, hyper.height, hyper.width)
-        channels = np.repeat(np.arange(codec.cfg.hyper), hyper.height * hyper.width)
-        z = torch.from_numpy(codec.z_tables.draw(channels, random, temperature)).float().view(shape)
 
-        def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
-            return drawn(codec, index, random, temperature)
+        def visit(tables: Tables, t: int, mu: Tensor, index: Tensor) -> Tensor:
+            return drawn(tables, index, random, temperature)
 
-        y = codec.entropy.run(z, row, box.height, box.width, visit)[0]
+        z = codec.entropy.hyper(row, hyper.height, hyper.width, partial(visit, codec.z_tables))
+        y = codec.entropy.run(z, row, box.height, box.width, partial(visit, codec.y_tables[0]))[0]
         z_hat[(..., *hyper.slices)], y_hat[(..., *box.slices)] = z[0].numpy(), y[0].numpy()
     return frame
 
 
-def drawn(codec: Codec, index: Tensor, random: np.random.Generator, temperature: float) -> Tensor:
-    """Symbols of ŷ for table indices; 0 at index 0, as files have it."""
-    tables = index.numpy()
-    symbols = np.zeros(len(tables), np.float32)
-    symbols[tables > 0] = codec.y_tables[0].draw(tables[tables > 0], random, temperature)
+def drawn(tables: Tables, index: Tensor, random: np.random.Generator, temperature: float) -> Tensor:
+    """Symbols for table indices; 0 at index 0, as files have it."""
+    index = index.numpy()
+    symbols = np.zeros(len(index), np.float32)
+    symbols[index > 0] = tables.draw(index[index > 0], random, temperature)
     return torch.from_numpy(symbols)
 
 

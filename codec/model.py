@@ -4,7 +4,7 @@
         g_a: residual blocks at 1/8  ───┤
              + linear shortcut          ▼
                                         y  (B, M, H/16, W/16) ──h_a──► z  (B, Z, H/64, W/64)
-                                        │                              │ round
+                                        │                              │ 4 passes, as for y: z_context(prior, ẑ so far)
                                         │          ┌────── h_s ◄────── ẑ
                                         ▼          ▼
                            4 passes:  y − μ  ◄── context(h, ŷ so far)  ──► σ
@@ -15,7 +15,7 @@
 
 One network serves all rates: row q of 64 scales the features of g_a and g_s, y and z, channel by channel.
 Training runs the float functions in this file. Files are coded with the whole-number twin of everything
-between ẑ and the symbols (`exact.py`), built from the same parameters.
+between ẑ's prior and the symbols (`exact.py`), built from the same parameters.
 
 Needs torch alone, so that it trains wherever torch runs.
 """
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 SLOPE = 0.125  # LeakyReLU; a power of two, so that whole-number evaluation can follow it exactly
 Y_SCALE = 1 / 16  # networks see y and ŷ times this: the PCA shortcut works at 16 × pixel scale
+Z_SCALE = 1 / 4  # and the context model of ẑ sees it times this
 SIGMA_MIN, SIGMA_MAX, SIGMA_LEVELS = 0.11, 256.0, 64  # log-spaced scale table
 PASSES = 4
 DEAD_ZONE = 0.008  # σ² times what the zero bin of a residual is wider, on either side, than half a step
@@ -50,10 +51,11 @@ class Config:
     width: int = 128  # C, of g_a and g_s at 1/8 resolution
     latents: int = 288  # M, channels of y; PCA of 16×16 patches reaches 37.5 dB on Kodak with 192, 43.9 with 288
     hyper: int = 64  # Z, channels of z
-    context: int = 128  # P, width of the context model
+    context: int = 128  # P, width of the context model of y; that of z is Z wide
     enc_blocks: int = 4
     dec_blocks: int = 4
     context_blocks: int = 2
+    z_blocks: int = 2  # of the context model of z
     rates: int = 64
     lambda_min: float = 0.0007
     lambda_max: float = 0.25
@@ -71,9 +73,10 @@ class Config:
         g_a = (192 * c + self.enc_blocks * block(c)) / 64 + (9 * c + 768) * m / 256
         g_s = (192 * c + self.dec_blocks * block(c)) / 64 + (4 * c + 768) * m / 256
         h_a = (m * z + block(z)) / 256 + (9 * z * z + block(z)) / 1024 + 9 * z * z / 4096
+        z_passes = (2 * z * z + 3 * (2 * z * z + self.z_blocks * block(z) + 2 * z * z / PASSES)) / 4096
         h_s = 4 * z * z / 4096 + (block(z) + 4 * z * z) / 1024 + (block(z) + 2 * m * z) / 256
         passes = (2 * m * p + 3 * ((p + m) * p + self.context_blocks * block(p) + 2 * m * p / PASSES)) / 256
-        entropy = h_s + passes
+        entropy = z_passes + h_s + passes
         named = {"encode": g_a + h_a + entropy, "decode": g_s + entropy, "entropy": entropy}
         return {name: round(value / 1000, 2) for name, value in named.items()}
 
@@ -252,32 +255,49 @@ class HyperSynthesis(nn.Module):
         return self.out(self.block2(self.up2(self.block1(self.up1(z)))))
 
 
-class Context(nn.Module):
-    """Refines h with what is known of ŷ after each pass. `start` runs once, `step` for passes 1, 2, 3."""
-
-    def __init__(self, cfg: Config):
-        super().__init__()
-        m, p = cfg.latents, cfg.context
-        self.reduce = Pointwise(2 * m, p)
-        self.adapt = nn.ModuleList([PrecisePointwise(p + m, p) for _ in range(PASSES - 1)])
-        self.body = blocks(p, cfg.context_blocks)
-        self.out = PrecisePointwise(p, 2 * m, gain=0.3)
-
-    def start(self, h: Tensor) -> Tensor:
-        return self.reduce(h)
-
-    def step(self, t: int, h: Tensor, reduced: Tensor, y_hat: Tensor) -> Tensor:
-        known = torch.cat([reduced, y_hat * Y_SCALE], 1)
-        return self.out(self.body(self.adapt[t - 1](known))) + h
-
-
-def pass_masks(latents: int, height: int, width: int, device=None) -> Tensor:
-    """Boolean (PASSES, M, height, width): which latents each pass codes. Every latent is in exactly one."""
+def pass_masks(channels: int, height: int, width: int, device=None) -> Tensor:
+    """Boolean (PASSES, channels, height, width): which values each pass codes. Every value is in exactly one."""
     mask = torch.zeros(PASSES, PASSES, height, width, dtype=torch.bool, device=device)
     for t, groups in enumerate(GROUP_OF_PASS):
         for (i, j), group in zip(POSITIONS, groups):
             mask[t, group, i::2, j::2] = True
-    return mask.repeat_interleave(latents // PASSES, 1)
+    return mask.repeat_interleave(channels // PASSES, 1)
+
+
+class Context(nn.Module):
+    """Predicts values (B, channels, H, W) in four passes: a first guess, refined by what is known after each pass.
+
+    `start` runs once, `step` for passes 1, 2, 3.
+    """
+
+    def __init__(self, channels: int, width: int, count: int, scale: float):
+        """count: of blocks, shared by the passes; scale: what known values are multiplied by before they enter."""
+        super().__init__()
+        self.channels, self.scale = channels, scale
+        self.reduce = Pointwise(2 * channels, width)
+        self.adapt = nn.ModuleList([PrecisePointwise(width + channels, width) for _ in range(PASSES - 1)])
+        self.body = blocks(width, count)
+        self.out = PrecisePointwise(width, 2 * channels, gain=0.3)
+
+    def start(self, h: Tensor) -> Tensor:
+        return self.reduce(h)
+
+    def step(self, t: int, h: Tensor, reduced: Tensor, known: Tensor) -> Tensor:
+        return self.out(self.body(self.adapt[t - 1](torch.cat([reduced, known * self.scale], 1)))) + h
+
+    def forward(
+        self, values: Tensor, h: Tensor, quantise: Callable[[Tensor, Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Values, h (B, 2 · channels, H, W) of μ and log σ -> quantised values, μ, log σ, each (B, channels, H, W)."""
+        reduced = self.start(h)
+        masks = pass_masks(self.channels, *values.shape[2:], device=values.device)
+        known = mean = log_sigma = torch.zeros_like(values)
+        for t, mask in enumerate(masks):
+            params = h if t == 0 else self.step(t, h, reduced, known)
+            mu, log_s = params.float().chunk(2, 1)
+            mean, log_sigma = torch.where(mask, mu, mean), torch.where(mask, log_s, log_sigma)
+            known = torch.where(mask, quantise(values - mu, log_s) + mu, known)
+        return known, mean, log_sigma
 
 
 class Model(nn.Module):
@@ -285,15 +305,16 @@ class Model(nn.Module):
 
     def __init__(self, cfg: Config):
         super().__init__()
-        if cfg.latents % PASSES:
-            raise ValueError(f"latents must be a multiple of {PASSES}, got {cfg.latents}")
+        if cfg.latents % PASSES or cfg.hyper % PASSES:
+            raise ValueError(f"channels of y and z must be multiples of {PASSES}, got {cfg.latents}, {cfg.hyper}")
         self.cfg = cfg
         c, m, z, n = cfg.width, cfg.latents, cfg.hyper, cfg.rates
         self.g_a = Analysis(cfg)
         self.g_s = Synthesis(cfg)
         self.h_a = nn.Sequential(Pointwise(m, z), Block(z), Down(z, z), Block(z), Down(z, z))
         self.h_s = HyperSynthesis(cfg)
-        self.context = Context(cfg)
+        self.context = Context(m, cfg.context, cfg.context_blocks, Y_SCALE)
+        self.z_context = Context(z, z, cfg.z_blocks, Z_SCALE)
         # per-rate gains, as logarithms
         self.gain_enc = nn.Parameter(torch.zeros(n, c))
         self.gain_dec = nn.Parameter(torch.zeros(n, c))
@@ -301,10 +322,7 @@ class Model(nn.Module):
         self.gain_y = nn.Parameter(slope)
         self.gain_y_inverse = nn.Parameter(-slope.clone())
         self.gain_z = nn.Parameter(torch.zeros(n, z))
-        # prior of z: per channel a mixture of three logistics
-        self.z_mean = nn.Parameter(torch.linspace(-6, 6, 3).repeat(z, 1))
-        self.z_scale = nn.Parameter(torch.full((z, 3), 0.5))
-        self.z_weight = nn.Parameter(torch.zeros(z, 3))
+        self.z_prior = nn.Parameter(torch.zeros(n, 2 * z))  # first guess of μ and log σ of z
         span = torch.linspace(math.log(cfg.lambda_min), math.log(cfg.lambda_max), n)
         self.register_buffer("lambdas", span.exp(), persistent=False)
 
@@ -333,28 +351,19 @@ class Model(nn.Module):
         """y (B, M, h, w) -> z (B, Z, ⌈h/4⌉, ⌈w/4⌉), ready for rounding."""
         return self.h_a(y * Y_SCALE) * _gain(self.gain_z, q)
 
-    def z_likelihood(self, z: Tensor) -> Tensor:
-        """Probability of the unit interval around each z, from the per-channel mixture."""
-        z = z.float().unsqueeze(-1)
-        mean, weight = self.z_mean[:, None, None], self.z_weight.softmax(-1)[:, None, None]
-        scale = F.softplus(self.z_scale)[:, None, None] + 0.05
-        upper, lower = torch.sigmoid((z + 0.5 - mean) / scale), torch.sigmoid((z - 0.5 - mean) / scale)
-        return ((upper - lower) * weight).sum(-1)
+    def predict_z(
+        self, z: Tensor, q: Tensor, quantise: Callable[[Tensor, Tensor], Tensor] = lambda r, _: round_ste(r)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Float entropy parameters of z: z -> ẑ, μ, log σ, each (B, Z, h, w), by its four passes."""
+        prior = self.z_prior[q][:, :, None, None].expand(-1, -1, *z.shape[2:])
+        return self.z_context(z, prior, quantise)
 
     def predict(
         self, y: Tensor, z_hat: Tensor, q: Tensor, quantise: Callable[[Tensor, Tensor], Tensor] = quantise
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Float entropy parameters: y, ẑ -> ŷ, μ, log σ, each (B, M, h, w), by the four passes."""
+        """Float entropy parameters of y: y, ẑ -> ŷ, μ, log σ, each (B, M, h, w), by its four passes."""
         h = self.h_s(z_hat * _gain(-self.gain_z, q))[..., : y.shape[2], : y.shape[3]]
-        reduced = self.context.start(h)
-        masks = pass_masks(self.cfg.latents, *y.shape[2:], device=y.device)
-        y_hat = mean = log_sigma = torch.zeros_like(y)
-        for t, mask in enumerate(masks):
-            params = h if t == 0 else self.context.step(t, h, reduced, y_hat)
-            mu, log_s = params.float().chunk(2, 1)
-            mean, log_sigma = torch.where(mask, mu, mean), torch.where(mask, log_s, log_sigma)
-            y_hat = torch.where(mask, quantise(y - mu, log_s) + mu, y_hat)
-        return y_hat, mean, log_sigma
+        return self.context(y, h, quantise)
 
     def forward(self, x: Tensor, q: Tensor, noise: bool = True) -> tuple[Tensor, Tensor]:
         """x (B, 3, H, W), rate rows q (B,) -> x̂ (B, 3, H, W) and estimated bits per pixel (B,).
@@ -363,17 +372,16 @@ class Model(nn.Module):
         """
         y = self.analyse(x, q).float()
         z = self.hyper_analyse(y, q).float()
-        z_hat = round_ste(z)
-        y_hat, mean, log_sigma = self.predict(y, z_hat, q)
+        z_hat, z_mean, z_log_sigma = self.predict_z(z, q)
+        y_hat, y_mean, y_log_sigma = self.predict(y, z_hat, q)
 
-        def perturbed(v: Tensor) -> Tensor:
-            return v + torch.rand_like(v) - 0.5
+        def bits(values: Tensor, quantised: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:
+            symbols = values - mean + torch.rand_like(values) - 0.5 if noise else quantised - mean
+            return -lower_bound(gaussian_likelihood(symbols, log_sigma), 1e-9).log2().sum((1, 2, 3))
 
-        z_symbols, y_symbols = (perturbed(z), perturbed(y - mean)) if noise else (z_hat, y_hat - mean)
-        bits = -lower_bound(self.z_likelihood(z_symbols), 1e-9).log2().sum((1, 2, 3))
-        bits = bits - lower_bound(gaussian_likelihood(y_symbols, log_sigma), 1e-9).log2().sum((1, 2, 3))
+        total = bits(z, z_hat, z_mean, z_log_sigma) + bits(y, y_hat, y_mean, y_log_sigma)
         x_hat = self.synthesise(y_hat, q).float()
-        return x_hat, bits / (x.shape[2] * x.shape[3])
+        return x_hat, total / (x.shape[2] * x.shape[3])
 
 
 def gaussian_likelihood(r: Tensor, log_sigma: Tensor) -> Tensor:

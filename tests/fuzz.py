@@ -74,7 +74,7 @@ def forged(data: bytes, generator: random.Random) -> bytes:
     if len(tiles) > 1:
         chunks.append(container.chunk(b"INDX", bent(index, generator) if generator.random() < 0.1 else index))
     chunks.append(container.chunk(b"DATA", b"".join(tiles)))
-    return container.MAGIC + b"".join(chunks) + container.chunk(b"LEND", b"")
+    return container.MAGIC + b"".join(chunks)
 
 
 def fuzz(count: int, seed: int) -> dict[str, int]:

@@ -14,9 +14,8 @@ ORDER = {(0, 0): (0, 3, 2, 1), (0, 1): (1, 2, 3, 0), (1, 0): (2, 1, 0, 3), (1, 1
 
 
 class Reference:
-    def __init__(self, tensors: dict[str, np.ndarray], latents: int, context_blocks: int):
+    def __init__(self, tensors: dict[str, np.ndarray]):
         self.t = {k.removeprefix("exact."): v.astype(np.int64) for k, v in tensors.items() if k.startswith("exact.")}
-        self.m, self.context_blocks = latents, context_blocks
 
     def acc(self, x: np.ndarray, name: str) -> np.ndarray:
         w, b = self.t[f"{name}.weight"], self.t[f"{name}.bias"][:, None, None]
@@ -50,32 +49,43 @@ class Reference:
         c, h, w = x.shape
         return x.reshape(c // 4, 2, 2, h, w).transpose(0, 3, 1, 4, 2).reshape(c // 4, 2 * h, 2 * w)
 
-    def run(self, z: np.ndarray, row: int, height: int, width: int, symbol: Callable) -> tuple[np.ndarray, np.ndarray]:
-        """ẑ (Z, h, w) -> ŷ in 1/64 and table indices, both (M, height, width).
+    def z(self, row: int, height: int, width: int, symbol: Callable) -> np.ndarray:
+        """ẑ (Z, height, width) in 1/64; `symbol` as for `passes`."""
+        h = np.tile(self.t["z_prior"][row][:, None, None], (1, height, width))
+        return self.passes("z_context", h, symbol)[0]
 
-        symbol(at, μ in 1/64, index) gives the symbols at the positions `at`, in coding order.
-        """
-        m = self.m
-        x = self.narrow((z.astype(np.int64) * self.t["z_gain"][row][:, None, None] + 128) >> 8)
+    def y(self, z: np.ndarray, row: int, height: int, width: int, symbol: Callable) -> tuple[np.ndarray, np.ndarray]:
+        """ẑ (Z, h, w) in 1/64 -> ŷ in 1/64 and table indices, both (M, height, width)."""
+        x = self.narrow((z * self.t["z_gain"][row][:, None, None] + 2**13) >> 14)
         x = self.block(self.up(x, "h_s.up1"), "h_s.block1")
         x = self.block(self.up(x, "h_s.up2"), "h_s.block2")
         h = np.clip(self.layer(x, "h_s.out"), -WIDE, WIDE)[:, :height, :width]
-        reduced = self.narrow(self.layer(self.narrow(h >> self.t["h_shift"][:, None, None]), "context.reduce"))
-        y_hat, index = np.zeros((m, height, width), np.int64), np.zeros((m, height, width), np.int64)
+        return self.passes("context", h, symbol)
+
+    def passes(self, name: str, h: np.ndarray, symbol: Callable) -> tuple[np.ndarray, np.ndarray]:
+        """First guess h (2N, H, W) -> values in 1/64 and table indices, both (N, H, W).
+
+        symbol(at, μ in 1/64, index) gives the symbols at the positions `at`, in coding order.
+        """
+        n = len(h) // 2
+        narrowed = self.narrow(h >> self.t[f"{name}.h_shift"][:, None, None])
+        reduced = self.narrow(self.layer(narrowed, f"{name}.reduce"))
+        values, index = np.zeros_like(h[:n]), np.zeros_like(h[:n])
         for t in range(4):
             params = h
             if t:
-                known = np.concatenate([reduced, self.narrow(y_hat >> self.t["y_shift"][:, None, None])])
-                x = self.narrow(self.layer(known, f"context.adapt.{t - 1}"))
-                for b in range(self.context_blocks):
-                    x = self.block(x, f"context.body.{b}")
-                params = h + np.clip(self.layer(x, "context.out"), -WIDE, WIDE)
+                known = self.narrow(values >> self.t[f"{name}.known_shift"][:, None, None])
+                x = self.narrow(self.layer(np.concatenate([reduced, known]), f"{name}.adapt.{t - 1}"))
+                blocks = sum(k.startswith(f"{name}.body.") and k.endswith("mix_in.shift") for k in self.t)
+                for b in range(blocks):
+                    x = self.block(x, f"{name}.body.{b}")
+                params = h + np.clip(self.layer(x, f"{name}.out"), -WIDE, WIDE)
             for (i, j), groups in ORDER.items():
-                at = np.s_[groups[t] * m // 4 : (groups[t] + 1) * m // 4, i::2, j::2]
-                mu, level = params[:m][at], params[m:][at]
+                at = np.s_[groups[t] * n // 4 : (groups[t] + 1) * n // 4, i::2, j::2]
+                mu, level = params[:n][at], params[n:][at]
                 index[at] = np.clip((level + 16) >> 5, 0, 63)
-                y_hat[at] = np.where(index[at] > 0, symbol(at, mu, index[at]), 0) * 64 + mu
-        return y_hat, index
+                values[at] = np.where(index[at] > 0, symbol(at, mu, index[at]), 0) * 64 + mu
+        return values, index
 
 
 class Rans:
@@ -110,26 +120,28 @@ class Rans:
         return offset - (u + 1) // 2 if u % 2 else offset + n + u // 2
 
 
-def read_file(data: bytes, tensors: dict[str, np.ndarray], config: dict) -> tuple[np.ndarray, np.ndarray, int]:
-    """ẑ, ŷ in 1/64 and rate row of a .lat file of one tile, mode L or RGB."""
+def read_file(data: bytes, tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
+    """ẑ and ŷ in 1/64 and rate row of a .lat file of one tile, mode L or RGB."""
 
-    def varint(at: int) -> tuple[int, int]:
+    def varint(data: bytes, at: int) -> tuple[int, int]:
         value = shift = 0
         while True:
-            byte = head[at]
+            byte = data[at]
             value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
             if byte < 128:
                 return value, at
 
     chunks, at = {}, 8
     while at < len(data):
-        (length,) = struct.unpack_from("<I", data, at)
-        chunks[data[at + 4 : at + 8]] = data[at + 8 : at + 8 + length]
-        assert zlib.crc32(data[at + 4 : at + 8 + length]) == struct.unpack_from("<I", data, at + 8 + length)[0]
-        at += 12 + length
+        kind = data[at : at + 4]
+        length, at = varint(data, at + 4)
+        chunks[kind] = data[at : at + length]
+        assert zlib.crc32(kind + chunks[kind]) == struct.unpack_from("<I", data, at + length)[0]
+        at += length + 4
+    assert kind == b"DATA"
     head, tile = chunks[b"HEAD"], chunks[b"DATA"]
-    width, at = varint(4)
-    height, at = varint(at)
+    width, at = varint(head, 4)
+    height, at = varint(head, at)
     height, width = -(-height // 16), -(-width // 16)
     first, crc = struct.unpack_from("<BI", tile)
     kind, row = divmod(first, 64)
@@ -141,18 +153,20 @@ def read_file(data: bytes, tensors: dict[str, np.ndarray], config: dict) -> tupl
         tables[label] = list(zip(cdfs, map(int, tensors[f"tables.{label}.offset"])))
     if kind == 1:
         tables["y"][: len(tables["y_gaussian"])] = tables["y_gaussian"]
-    z = np.array([[rans.symbol(*t) for _ in range(-(-height // 4) * -(-width // 4))] for t in tables["z"]])
-    z = z.reshape(-1, -(-height // 4), -(-width // 4))
     found = zlib.crc32(bytes([row]))
+
+    def read(label: str, index: np.ndarray) -> np.ndarray:
+        symbols = [rans.symbol(*tables[label][i]) if i else 0 for i in index.flat]
+        return np.array(symbols, np.int64).reshape(index.shape)
 
     def symbol(at, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
         nonlocal found
-        symbols = np.array([rans.symbol(*tables["y"][i]) if i else 0 for i in index.flat], np.int64).reshape(
-            index.shape
-        )
+        symbols = read("y", index)
         found = zlib.crc32((symbols * 64 + mu).astype("<i4").tobytes(), found)
         return symbols
 
-    y_hat, _ = Reference(tensors, config["latents"], config["context_blocks"]).run(z, row, height, width, symbol)
+    reference = Reference(tensors)
+    z = reference.z(row, -(-height // 4), -(-width // 4), lambda at, mu, index: read("z", index))
+    y_hat, _ = reference.y(z, row, height, width, symbol)
     assert found == crc
     return z, y_hat, row

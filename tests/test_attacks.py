@@ -11,8 +11,8 @@ from tests.conftest import run
 
 
 def forge(header: bytes, data: bytes, *, index: bytes | None = None, more: bytes = b"") -> bytes:
-    chunks = chunk(b"HEAD", header) + (chunk(b"INDX", index) if index is not None else b"") + chunk(b"DATA", data)
-    return MAGIC + chunks + more + chunk(b"LEND", b"")
+    chunks = chunk(b"HEAD", header) + (chunk(b"INDX", index) if index is not None else b"")
+    return MAGIC + chunks + more + chunk(b"DATA", data)
 
 
 def entry(data: bytes) -> bytes:

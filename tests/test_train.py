@@ -144,6 +144,13 @@ def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch,
     assert tiny.decode(tiny.encode(crop)).size == (128, 96)
 
 
+def test_rates_of_a_step_are_spread_evenly():
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([loop.spread_rates(64, 8, generator, CPU) for _ in range(2000)])
+    assert (drawn.diff() == 8).all()
+    assert (drawn.flatten().bincount(minlength=64) - 250).abs().max() < 60
+
+
 def test_muon_does_what_torch_does():
     torch.manual_seed(0)
     shapes = [(24, 16), (16, 24), (16, 24), (16, 16)]
@@ -162,18 +169,23 @@ def test_muon_does_what_torch_does():
 def test_counted_tables_make_files_smaller(shards):
     codec = Codec.load()
     crops = Photos([shards[0]], CPU, holdout=2).crops(6, 384)
-    gaussian, _ = export.model_tables(codec.model)
-    counted = export.counted(codec, crops, gaussian)
-    np.testing.assert_allclose(counted, counted[:, ::-1], atol=1e-12)
-    assert (counted.sum(1) < 1 + 1e-6).all()
+    gaussian = export.gaussian_tables()
+    of_y, of_z = export.counted(codec, crops)
+    for counted in (of_y, of_z):
+        np.testing.assert_allclose(counted, counted[:, ::-1], atol=1e-12)
+        assert (counted.sum(1) < 1 + 1e-6).all()
 
-    def size(of_y: np.ndarray) -> int:
-        packed = {k: v.numpy() for k, v in export.packed_tables(y=of_y).items()}
-        codec.y_tables = (Tables.unpack(*(packed[f"y.{part}"] for part in ("cdf", "length", "offset"))),)
+    def size(of_y: np.ndarray, of_z: np.ndarray) -> int:
+        packed = {k: v.numpy() for k, v in export.packed_tables(y=of_y, z=of_z).items()}
+        y, codec.z_tables = (
+            Tables.unpack(*(packed[f"{of}.{part}"] for part in ("cdf", "length", "offset"))) for of in "yz"
+        )
+        codec.y_tables = (y,)
         pixels = (crops[0].permute(1, 2, 0) * 255).byte().numpy()
         return sum(len(codec.encode(pixels, quality)) for quality in (10, 50, 90))
 
-    assert size(counted) < size(gaussian)
+    assert size(of_y, of_z) < size(of_y, gaussian)
+    assert size(of_y, of_z) < size(gaussian, of_z)
 
 
 def test_two_processes_do_what_one_does_with_the_doubled_batch(shards, tmp_path):

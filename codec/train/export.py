@@ -11,6 +11,7 @@ import json
 import math
 from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,24 +23,24 @@ from torch import Tensor, nn
 from codec import exact
 from codec.coder import Codec
 from codec.entropy import quantise_pmf
-from codec.model import SIGMA_MIN, Config, Model
+from codec.model import PASSES, SIGMA_MIN, Config, Model
 from codec.train.data import Photos
 from codec.train.loop import load_checkpoint
 
 CALIBRATION = 48  # crops to calibrate on; all are for counting
 NARROW = 32  # tables of y, of the smallest σ, that are kept as the model has them too: latents after effort fit these
 PRIOR = 300  # symbols that the model's own tables count for, beside those counted
-REACH = exact.Z_LIMIT  # largest |symbol| that a table may hold, of y too
+REACH = 2**10  # largest |symbol| that a table may hold
 RARE = 2.0**-16  # symbols less likely than that, at the ends of a table, are left to its escape
 
 Exponents = Tensor  # (channels,): an activation a in the whole-number network means a · 2^-exponent
 
 
 def record_inputs(model: Model, crops: Tensor) -> dict[str, Tensor]:
-    """Largest |input| per channel of every layer of h_s and the context model, over crops at rates spread evenly."""
+    """Largest |input| per channel of every layer of h_s and the context models, over crops at rates spread evenly."""
     largest: dict[str, Tensor] = {}
     hooks = []
-    for part in ("h_s", "context"):
+    for part in ("h_s", "context", "z_context"):
         for name, layer in getattr(model, part).named_modules(prefix=part):
             if not list(layer.children()) and hasattr(layer, "weight"):
 
@@ -81,7 +82,7 @@ def quantise(weight: Tensor, bias: Tensor, inputs: Exponents, outputs: Exponents
 
 
 def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
-    """The "exact." tensors: h_s and the context model converted to whole numbers, calibrated on crops."""
+    """The "exact." tensors: h_s and the context models converted to whole numbers, calibrated on crops."""
     cfg, tops = model.cfg, record_inputs(model, crops)
     out: dict[str, Tensor] = {}
 
@@ -98,7 +99,7 @@ def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
         put(f"{name}.expand", block.expand, stream, spread)
         put(f"{name}.contract", block.contract, spread, stream)
 
-    h_s, context, m = model.h_s, model.context, cfg.latents
+    h_s, m, z = model.h_s, cfg.latents, cfg.hyper
     start = exponents(tops["h_s.up1.expand"])
     first = exponents(tops["h_s.block1.mix_in"], tops["h_s.block1.expand"], tops["h_s.up2.expand"])
     second = exponents(tops["h_s.block2.mix_in"], tops["h_s.block2.expand"], tops["h_s.out"])
@@ -110,61 +111,69 @@ def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
     put_block("h_s.block2", h_s.block2, second)
 
     # μ in units of 2^-MU_BITS; log σ as level = (log σ − log σ_min) / step in units of 2^-LEVEL_BITS
-    step = torch.tensor([1.0] * m + [1 / exact.LEVEL_STEP] * m, dtype=torch.float64)
-    origin = torch.tensor([0.0] * m + [math.log(SIGMA_MIN)] * m, dtype=torch.float64)
-    wide = torch.tensor([exact.MU_BITS] * m + [exact.LEVEL_BITS] * m, dtype=torch.float64)
-    put("h_s.out", (h_s.out.weight * step[:, None], (h_s.out.bias - origin) * step), second, wide)
+    def steps(channels: int) -> tuple[Tensor, Tensor, Exponents]:
+        step = torch.tensor([1.0] * channels + [1 / exact.LEVEL_STEP] * channels, dtype=torch.float64)
+        origin = torch.tensor([0.0] * channels + [math.log(SIGMA_MIN)] * channels, dtype=torch.float64)
+        wide = torch.tensor([exact.MU_BITS] * channels + [exact.LEVEL_BITS] * channels, dtype=torch.float64)
+        return step, origin, wide
 
-    # h and ŷ enter the context model narrowed by a shift per channel
-    h_top = (tops["context.reduce"].double() + origin.abs()) * step
-    narrowed_h = torch.minimum(exponents(h_top), wide)
-    out["h_shift"] = (wide - narrowed_h).to(torch.int8)
-    p = cfg.context
-    reduced = exponents(*[tops[f"context.adapt.{t}"][:p] for t in range(3)])
-    y_top = torch.stack([tops[f"context.adapt.{t}"][p:] for t in range(3)]).amax(0) * 16
-    narrowed_y = torch.minimum(exponents(y_top), wide[:m])
-    out["y_shift"] = (wide[:m] - narrowed_y).to(torch.int8)
-    w = context.reduce.weight.double()
-    put("context.reduce", (w / step, context.reduce.bias + w @ origin), narrowed_h, reduced)
-    names = [f"context.body.{i}" for i in range(cfg.context_blocks)]
-    stream = exponents(*[tops[f"{n}.{part}"] for n in names for part in ("mix_in", "expand")], tops["context.out"])
-    for t, layer in enumerate(context.adapt):
-        scaled = torch.cat([layer.weight[:, :p].double(), layer.weight[:, p:].double() / 16], 1)
-        put(f"context.adapt.{t}", (scaled, layer.bias), torch.cat([reduced, narrowed_y]), stream)
-    for name, block in zip(names, context.body):
-        put_block(name, block, stream)
-    put("context.out", (context.out.weight * step[:, None], context.out.bias * step), stream, wide)
+    step, origin, wide = steps(m)
+    put("h_s.out", (h_s.out.weight * step[:, None], (h_s.out.bias - origin) * step), second, wide)
+    step, origin, wide = steps(z)
+    out["z_prior"] = ((model.z_prior - origin) * step * torch.exp2(wide)).round().to(torch.int32)
+
+    for name, context in (("context", model.context), ("z_context", model.z_context)):
+        # h and the known values enter narrowed by a shift per channel
+        step, origin, wide = steps(context.channels)
+        h_top = (tops[f"{name}.reduce"].double() + origin.abs()) * step
+        narrowed_h = torch.minimum(exponents(h_top), wide)
+        out[f"{name}.h_shift"] = (wide - narrowed_h).to(torch.int8)
+        adapt = [f"{name}.adapt.{t}" for t in range(PASSES - 1)]
+        p = len(context.reduce.bias)
+        reduced = exponents(*[tops[a][:p] for a in adapt])
+        narrowed = torch.minimum(exponents(*[tops[a][p:] / context.scale for a in adapt]), wide[: context.channels])
+        out[f"{name}.known_shift"] = (wide[: context.channels] - narrowed).to(torch.int8)
+        w = context.reduce.weight.double()
+        put(f"{name}.reduce", (w / step, context.reduce.bias + w @ origin), narrowed_h, reduced)
+        body = [f"{name}.body.{i}" for i in range(len(context.body))]
+        into = [tops[f"{b}.{part}"] for b in body for part in ("mix_in", "expand")]
+        stream = exponents(*into, tops[f"{name}.out"])
+        for a, layer in zip(adapt, context.adapt):
+            scaled = torch.cat([layer.weight[:, :p].double(), layer.weight[:, p:].double() * context.scale], 1)
+            put(a, (scaled, layer.bias), torch.cat([reduced, narrowed]), stream)
+        for b, block in zip(body, context.body):
+            put_block(b, block, stream)
+        put(f"{name}.out", (context.out.weight * step[:, None], context.out.bias * step), stream, wide)
     return out
 
 
-def model_tables(model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of −REACH … REACH as training has them: of y a Gaussian per σ level, of z a row per channel."""
-    symbols = torch.arange(-REACH, REACH + 1)
+def gaussian_tables() -> np.ndarray:
+    """Probabilities of −REACH … REACH under a Gaussian of each σ level, as training has them."""
     edges = torch.arange(-REACH, REACH + 2, dtype=torch.float64) - 0.5
-    of_y = torch.diff(torch.special.ndtr(edges / exact.SIGMAS.double()[:, None]))
-    with torch.no_grad():
-        of_z = model.z_likelihood(symbols.float().expand(model.cfg.hyper, 1, -1)[None])[0, :, 0]
-    return of_y.numpy(), of_z.double().numpy()
+    return torch.diff(torch.special.ndtr(edges / exact.SIGMAS.double()[:, None])).numpy()
 
 
-def counted(codec: Codec, crops: Tensor, of_y: np.ndarray) -> np.ndarray:
-    """Tables of y corrected by what comes up in crops.
+def counted(codec: Codec, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Tables of y and of z, as Gaussians corrected by what comes up in crops.
 
     Where σ is small, residuals have heavier tails than a Gaussian; where it is middling, less of ± 1.
     """
-    counts = np.zeros_like(of_y)
+    gaussian = gaussian_tables()
+    counts = np.zeros((2, *gaussian.shape))
 
-    def tally(symbols: np.ndarray, index: np.ndarray) -> None:
+    def tally(of: np.ndarray, symbols: np.ndarray, index: np.ndarray) -> None:
         column = symbols.clip(-REACH, REACH) + REACH
-        np.add.at(counts, (index.astype(np.intp), column), 1)
+        np.add.at(of, (index.astype(np.intp), column), 1)
 
     for i, x in enumerate(crops):
         row = i * 37 % codec.cfg.rates
         with torch.inference_mode():
             y = codec.model.analyse(x[None], torch.tensor([row]))
-        codec.quantise(y, codec.hyper_analyse(y, row), row, tally)
-    counts += counts[:, ::-1]  # residuals have no preferred sign
-    return (counts + PRIOR * of_y) / (counts.sum(1, keepdims=True) + PRIOR)
+        z_hat = codec.hyper_analyse(y, row, partial(tally, counts[1]))
+        codec.quantise(y, z_hat, row, partial(tally, counts[0]))
+    counts += counts[..., ::-1]  # residuals have no preferred sign
+    of_y, of_z = (counts + PRIOR * gaussian) / (counts.sum(2, keepdims=True) + PRIOR)
+    return of_y, of_z
 
 
 def packed_tables(**of: np.ndarray) -> dict[str, Tensor]:
@@ -203,14 +212,14 @@ def weights_bytes(model: Model, crops: Tensor, name: str) -> bytes:
     tensors |= {f"exact.{k}": v for k, v in whole_numbers(model, crops[:CALIBRATION]).items()}
     described = {"name": name, "config": json.dumps(asdict(model.cfg))}
 
-    gaussian, of_z = model_tables(model)
+    gaussian = gaussian_tables()
 
-    def file(of_y: np.ndarray) -> bytes:
+    def file(of_y: np.ndarray, of_z: np.ndarray) -> bytes:
         tables = packed_tables(y=of_y, y_gaussian=gaussian[:NARROW], z=of_z)
         whole = tensors | {f"tables.{k}": v for k, v in tables.items()}
         return save({k: v.detach().contiguous() for k, v in whole.items()}, described)
 
-    return file(counted(Codec(file(gaussian), bytes(8)), crops, gaussian))
+    return file(*counted(Codec(file(gaussian, gaussian), bytes(8)), crops))
 
 
 @click.command()
