@@ -107,7 +107,7 @@ def larger_efforts(effort: dict, smaller: dict) -> str:
     for name, entry in effort["settings"].items():
         if name in smaller["settings"] and name != "3":
             percents = [f"{e['bd_rate_psnr_percent']:+.1f} %" for e in (entry, smaller["settings"][name])]
-            parts.append(f"{percents[0]} in {entry['seconds_a_picture']:.2g} s at `-e {name}` (without: {percents[1]})")
+            parts.append(f"{percents[0]} at `-e {name}` (without: {percents[1]})")
     return f"on {effort['pictures']} of them with `-m best` {', '.join(parts)}"
 
 
@@ -176,7 +176,7 @@ HEIC at their encoders' defaults are tuned for the eye and lie below the publish
 
 {efforts(effort)}
 
-({effort["pictures"]} Kodak pictures, {effort["threads"]} threads; {larger_efforts(larger, result("effort-3"))}.) Targets, {kept["of"]} sizes and {met["of"]} PSNRs on Kodak: size exceeded {kept["exceeded"]} times, used to
+({effort["pictures"]} Kodak pictures; seconds on {effort["seconds_on"]}; {larger_efforts(larger, result("effort-3"))}.) Targets, {kept["of"]} sizes and {met["of"]} PSNRs on Kodak: size exceeded {kept["exceeded"]} times, used to
 97 % or more {kept["within_3_percent"]} times, {kept["mean_encodes"]:.1f} encodes on the mean, {kept["most_encodes"]} at most; PSNR undershot {met["undershot"]} times, within 0.1 dB {met["within_0.1_db"]} times,
 {met["mean_encodes"]:.1f} encodes, {met["most_encodes"]} at most; {met["impossible"]} wishes for PSNR were beyond `-q 100`, which was said.
 
