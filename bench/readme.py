@@ -78,7 +78,9 @@ def earlier_weights(speed: dict, newest: dict[str, str]) -> str:
     """Which weights were timed that have been followed by others with one small network more."""
     timed = {r["codec"].removeprefix("lat ") for r in speed["rows"] if r["codec"].startswith("lat ")}
     pairs = [(old, new) for old in sorted(timed) for size, new in newest.items() if old.startswith(size) and old != new]
-    return "".join(f" {old} was timed: {new} has the same layers and z's context model, 0.05 kMAC/px more." for old, new in pairs)
+    return "".join(
+        f" {old} was timed: {new} has the same layers and z's context model, 0.05 kMAC/px more." for old, new in pairs
+    )
 
 
 def threads(speed: dict) -> str:
@@ -176,7 +178,7 @@ HEIC at their encoders' defaults are tuned for the eye and lie below the publish
 
 {efforts(effort)}
 
-({effort["pictures"]} Kodak pictures; seconds on {effort["seconds_on"]}; {larger_efforts(larger, result("effort-3"))}.) Targets, {kept["of"]} sizes and {met["of"]} PSNRs on Kodak: size exceeded {kept["exceeded"]} times, used to
+({effort["pictures"]} Kodak pictures; seconds on {effort.get("seconds_on", "all of them")}, {effort["threads"]} threads; {larger_efforts(larger, result("effort-3"))}.) Targets, {kept["of"]} sizes and {met["of"]} PSNRs on Kodak: size exceeded {kept["exceeded"]} times, used to
 97 % or more {kept["within_3_percent"]} times, {kept["mean_encodes"]:.1f} encodes on the mean, {kept["most_encodes"]} at most; PSNR undershot {met["undershot"]} times, within 0.1 dB {met["within_0.1_db"]} times,
 {met["mean_encodes"]:.1f} encodes, {met["most_encodes"]} at most; {met["impossible"]} wishes for PSNR were beyond `-q 100`, which was said.
 
