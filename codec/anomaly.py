@@ -64,7 +64,8 @@ def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
             exact.scatter(excess, t, BITS * (residual**2 / variance - 1))
             return residual.round().mul_(index > 0)
 
-        codec.entropy.run(codec.hyper_analyse(y, latents.row), latents.row, box.height, box.width, visit)
+        z_hat = codec.quantise_z(codec.hyper_analyse(y, latents.row), latents.row)
+        codec.entropy.run(z_hat, latents.row, box.height, box.width, visit)
         surprise[box.slices] = excess[0].mean(0).numpy()
     return Features(latents.y_hat * step(codec, latents.row), surprise)
 

@@ -190,12 +190,12 @@ class Codec:
     ) -> bytes:
         """One tile of a picture (H, W, C)."""
         if STEPS[effort]:
-            y, z_hat = self.refined(pixels, box, row, effort, tune, step_done)
+            y, z = self.refined(pixels, box, row, effort, tune, step_done)
         else:
             y = self.analyse(pixels, box, row)
-            z_hat = self.hyper_analyse(y, row)
+            z = self.hyper_analyse(y, row)
         alpha = pixels[(*(box * LATENT).slices, -1)] if pixels.shape[2] in (2, 4) else None
-        return self.encode_latents(y, z_hat, row, alpha, threshold)
+        return self.encode_latents(y, z, row, alpha, threshold)
 
     @torch.autocast("cpu", enabled=False)
     def refined(
@@ -221,24 +221,24 @@ class Codec:
         objective = Objective(self.model, around.to(self.device), own, self._rows(row), x, residuals)
         z = self.model.hyper_analyse(y.to(self.device), self._rows(row))
         found = [(y, z), *descend(objective, y.to(self.device), z, effort, step_done)]
-        return min(((y.cpu(), self.quantise_z(z, row)) for y, z in found), key=cost)
+        return min(((y.cpu(), self.quantise_z(z.cpu(), row)) for y, z in found), key=cost)
 
     @torch.inference_mode()
     @torch.autocast("cpu", enabled=False)
-    def hyper_analyse(self, y: Tensor, row: int, write: Write | None = None) -> Tensor:
-        """y (1, M, h, w) -> ẑ (1, Z, ⌈h/4⌉, ⌈w/4⌉); `write` as for `quantise`."""
-        return self.quantise_z(self.model.hyper_analyse(y.to(self.device), self._rows(row)), row, write)
+    def hyper_analyse(self, y: Tensor, row: int) -> Tensor:
+        """y (1, M, h, w) -> z (1, Z, ⌈h/4⌉, ⌈w/4⌉), ready for `quantise_z`."""
+        return self.model.hyper_analyse(y.to(self.device), self._rows(row)).cpu()
 
     def _rows(self, row: int) -> Tensor:
         return torch.tensor([row], device=self.device)
 
     @torch.inference_mode()
     def encode_latents(
-        self, y: Tensor, z_hat: Tensor, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5
+        self, y: Tensor, z: Tensor, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5
     ) -> bytes:
         """A tile's record: rate row and set of tables, CRC of its latents, alpha uint8 (H, W), stream."""
         writer = SymbolWriter()
-        z_hat = self.quantise_z(z_hat, row, lambda *part: writer.put(*part, self.z_tables))
+        z_hat = self.quantise_z(z, row, lambda *part: writer.put(*part, self.z_tables))
         parts: list[tuple[np.ndarray, np.ndarray]] = []
         _, crc = self.quantise(y, z_hat, row, lambda *part: parts.append(part), threshold)
         costs = [sum(tables.bits(*part) for part in parts) for tables in self.y_tables]
@@ -276,12 +276,14 @@ class Codec:
 
     @torch.inference_mode()
     def quantise_z(self, z: Tensor, row: int, write: Write | None = None) -> Tensor:
-        """z (1, Z, h, w) -> ẑ, as `quantise` does it to y but for zero bins: ẑ is too few bits to save any."""
+        """z (1, Z, h, w) -> ẑ, as `quantise` does it to y but for zero bins: ẑ is too few bits to save any.
+
+        ẑ comes back unchanged.
+        """
 
         def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
             return coded(exact.gather(z, t).sub_(mu), index, write)
 
-        z = z.cpu()
         return self.entropy.hyper(row, z.shape[2], z.shape[3], visit)
 
     # -- decoding ------------------------------------------------------------------------------------------------

@@ -77,9 +77,9 @@ def fill(codec: Codec, latents: Latents, hole: np.ndarray, seed: int = 0, temper
     missing = torch.from_numpy(hole[window.slices])
     y = harmonic(part, missing).contiguous(memory_format=torch.channels_last)
     visit = keeping(y, missing, neighbour_variance(part, missing), random, temperature)
-    with torch.inference_mode():  # z of an interpolation is vague, and no file will hold it: whole numbers fill best
-        z_hat = codec.model.hyper_analyse(y.to(codec.device), torch.tensor([latents.row], device=codec.device)).round()
-    y = codec.entropy.run(z_hat.cpu(), latents.row, window.height, window.width, visit)[0]
+    # z of an interpolation is vague, and no file will hold it: whole numbers fill best
+    z_hat = codec.hyper_analyse(y, latents.row).round()
+    y = codec.entropy.run(z_hat, latents.row, window.height, window.width, visit)[0]
     y_hat = latents.y_hat.copy()
     inside = y[0].numpy()
     y_hat[(..., *window.slices)] = np.where(hole[window.slices], inside, y_hat[(..., *window.slices)])

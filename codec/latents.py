@@ -175,7 +175,7 @@ class Latents:
             y = torch.from_numpy(self.y_hat[(None, ..., *box.slices)])
             y = y.contiguous(memory_format=torch.channels_last)
             if self.z_hat is None:
-                yield y, codec.hyper_analyse(y, self.row)
+                yield y, codec.quantise_z(codec.hyper_analyse(y, self.row), self.row)
             else:
                 yield y, torch.from_numpy(self.z_hat[(None, ..., *hyper_box(box).slices)])
 

@@ -98,6 +98,23 @@ def test_training_sees_the_brightness_that_files_see(photo):
 
 
 @torch.no_grad()
+def test_a_step_of_training_does_not_jolt_brightness():
+    """Muon's steps have one size whatever the gradient's, and ŷ of a flat white picture is in the hundreds."""
+    torch.manual_seed(0)
+    model = Model(replace(TINY, latents=320))
+    basis, _ = torch.linalg.qr(torch.randn(768, 320))
+    basis[:, 0] = 768**-0.5
+    model.init_linear(torch.full((768,), 0.45), basis.T, torch.ones(320))
+    white = model.g_a.linear(torch.ones(1, 768, 1, 1))
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    model.g_s.linear.weight.grad = torch.outer(torch.ones(768), white.flatten())  # all of it too bright
+    before = model.g_s.linear(white)
+    loop.optimizers(model, loop.Recipe())["muon"].step()
+    assert 0 < (before - model.g_s.linear(white)).mean() < 1 / 255
+
+
+@torch.no_grad()
 def test_a_grown_network_computes_the_same():
     torch.manual_seed(0)
     small = Model(TINY)

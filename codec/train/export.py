@@ -169,7 +169,7 @@ def counted(codec: Codec, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
         row = i * 37 % codec.cfg.rates
         with torch.inference_mode():
             y = codec.model.analyse(x[None], torch.tensor([row]))
-        z_hat = codec.hyper_analyse(y, row, partial(tally, counts[1]))
+        z_hat = codec.quantise_z(codec.hyper_analyse(y, row), row, partial(tally, counts[1]))
         codec.quantise(y, z_hat, row, partial(tally, counts[0]))
     counts += counts[..., ::-1]  # residuals have no preferred sign
     of_y, of_z = (counts + PRIOR * gaussian) / (counts.sum(2, keepdims=True) + PRIOR)

@@ -54,6 +54,7 @@ class Recipe:
 
 CHECKPOINT_SECONDS = 150
 CLOCK_STEPS = 10  # steps between looks at the clock: reading a value back waits for the device
+SHORTCUT_RATE = 1 / 64  # of the learning rate, for ŷ -> pixels: ŷ is in the hundreds, full steps jolt greys by several
 STALL_SECONDS = 5.0  # a longer step was a suspended process, not training: it does not count
 
 
@@ -79,8 +80,13 @@ def optimizers(model: Model, recipe: Recipe) -> dict[str, torch.optim.Optimizer]
     matrices, rest = [], []
     for name, p in model.named_parameters():
         (matrices if p.ndim == 2 and name not in tables else rest).append(p)
+    shortcut = model.g_s.linear.weight
+    groups = [
+        {"params": [p for p in matrices if p is not shortcut]},
+        {"params": [shortcut], "lr": recipe.lr_muon * SHORTCUT_RATE},
+    ]
     return {
-        "muon": Muon(matrices, lr=recipe.lr_muon),
+        "muon": Muon(groups, lr=recipe.lr_muon),
         "adam": torch.optim.Adam(rest, lr=recipe.lr_adam, betas=(0.9, 0.98)),
     }
 
@@ -203,7 +209,7 @@ def train(
         grow(network_tensors(start), model, patches(photos))
     model = model.to(device, memory_format=torch.channels_last)
     opts = optimizers(model, recipe)
-    base = {label: opt.param_groups[0]["lr"] for label, opt in opts.items()}
+    groups = [(group, group["lr"]) for opt in opts.values() for group in opt.param_groups]
     ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
     averaged = Model(cfg).to(device).to(memory_format=torch.channels_last).eval()
     step, elapsed = 0, 0.0
@@ -225,8 +231,8 @@ def train(
     clock, saved, skipped, last = elapsed, elapsed, 0, time.monotonic()
     while elapsed < budget:
         progress = elapsed / budget
-        for label, opt in opts.items():
-            opt.param_groups[0]["lr"] = base[label] * recipe.rate_factor(step, progress)
+        for group, rate in groups:
+            group["lr"] = rate * recipe.rate_factor(step, progress)
         size = recipe.final_crop if progress > 1 - recipe.final_part else recipe.crop
         count = max(1, round(recipe.batch * (recipe.crop / size) ** 2))
         x = photos.crops(count, size, shared, rank, world).contiguous(memory_format=torch.channels_last)

@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
     The learning rate counts √(rows / columns) times for tall ones, as in `torch.optim.Muon`.
     """
 
-    def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95):
+    def __init__(self, params: list[Tensor] | list[dict], lr: float, momentum: float = 0.95):
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
