@@ -1,9 +1,11 @@
 """The training loop: one function from photographs to a checkpoint, resumable, annealed inside its budget.
 
-Loss: mean over samples of log(R + λ·255²·MSE), each sample at a rate row of its own, so that every rate gets
-the same relative weight. Muon on the matrices, Adam on the rest. The learning rate warms up, stays, and falls
-linearly to zero over the last part of the budget, where crops also grow: the budget can be extended by
-resuming from a checkpoint with a larger one.
+Loss: mean over samples of (R + λ·255²·MSE) / √λ, each sample at a rate row of its own. R + λD grows about as √λ, so
+every rate gets the same weight. (Its logarithm would give every picture the same weight too, but the gradients of
+the flattest quarter are then seven times as large as the others', and noise: `bench/EXPERIMENTS.md`.)
+
+Muon on the matrices, Adam on the rest. The learning rate warms up, stays, and falls linearly to zero over the last
+part of the budget, where crops also grow: the budget can be extended by resuming from a checkpoint with a larger one.
 
 Under `torchrun` each process takes its share of the same crops and gradients are averaged: n processes with a batch
 of b do what one does with n · b. The first process keeps the clock, prints and writes.
@@ -239,7 +241,7 @@ def train(
         q = spread_rates(cfg.rates, count * world, shared, device)[rank::world]
         with torch.autocast(device.type, torch.bfloat16):
             bpp, mse = rd_terms(network, x, q)
-        loss = torch.log(bpp + model.lambdas[q] * mse).mean()
+        loss = ((bpp + model.lambdas[q] * mse) / model.lambdas[q].sqrt()).mean()
         for opt in opts.values():
             opt.zero_grad()
         loss.backward()
