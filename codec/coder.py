@@ -404,10 +404,10 @@ class Codec:
         reader = SymbolReader(data[at:], count)
 
         def read(tables: Tables, t: int, mu: Tensor, index: Tensor) -> Tensor:
-            coded = index > 0
-            values = torch.from_numpy(reader.get(index[coded].numpy(), tables))
+            used = index > 0
+            values = torch.from_numpy(reader.get(index[used].numpy(), tables))
             symbols = torch.zeros_like(mu)
-            symbols[coded] = values.clamp_(-exact.SYMBOL_LIMIT, exact.SYMBOL_LIMIT).float()
+            symbols[used] = values.clamp_(-exact.SYMBOL_LIMIT, exact.SYMBOL_LIMIT).float()
             return symbols
 
         z_hat = self.entropy.hyper(row, height, width, partial(read, self.z_tables))

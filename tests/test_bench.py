@@ -9,9 +9,10 @@ import subprocess
 import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
-from bench import codecs
+from bench import card, codecs
 from bench.metrics import METRICS, bd_rate, ms_ssim, psnr, psnr_y, scaled, ssimulacra2
 from bench.report import write
 from bench.run import compare, main, means, per_image, spread
@@ -38,6 +39,20 @@ def test_only_the_common_range_counts():
 
 def test_curves_that_do_not_meet_have_no_figure():
     assert math.isnan(bd_rate([1, 2], [30, 31], [1, 2], [40, 41])[0])
+
+
+def test_a_card_gets_points_and_bytes_against_earlier_weights(tmp_path):
+    after = {"setting": [0, 50, 100], "bpp": [0.1, 0.2, 0.4], "psnr": [28.0, 30.0, 33.0]}
+    before = {"name": "old-1", "rd_points": {**after, "bpp": [0.2, 0.4, 0.8]}}
+    run_of = {"codecs": {"lat": {"version": "lat 1, new-1, effort 3", "mean": after}}}
+    paths = [tmp_path / name for name in ("run.json", "new.json", "old.json")]
+    for path, content in zip(paths, (run_of, {"name": "new-1"}, before)):
+        path.write_text(json.dumps(content))
+    runner = CliRunner()
+    assert runner.invoke(card.main, [str(paths[0]), str(paths[1]), "--before", str(paths[2])]).exit_code == 0
+    points = json.loads(paths[1].read_text())["rd_points"]
+    assert points["bpp"] == after["bpp"]
+    assert points["against"] == {"weights": "old-1", "bd_rate_percent": -50.0, "psnr": [28.0, 33.0]}
 
 
 def test_psnr_by_hand():
