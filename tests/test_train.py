@@ -1,13 +1,16 @@
 """Training runs from nothing to weights that encode, stops and resumes."""
 
+import json
 import tarfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+from bench import heldout
 from codec import Codec, weights
 from codec.entropy import Tables
 from codec.model import PASSES, SIZES, Config, Model, pass_masks
@@ -110,7 +113,7 @@ def test_a_step_of_training_does_not_jolt_brightness():
         p.grad = torch.zeros_like(p)
     model.g_s.linear.weight.grad = torch.outer(torch.ones(768), white.flatten())  # all of it too bright
     before = model.g_s.linear(white)
-    loop.optimizers(model, loop.Recipe())["muon"].step()
+    loop.optimizers(model, loop.Recipe(), torch.float32)["muon"].step()
     assert 0 < (before - model.g_s.linear(white)).mean() < 1 / 255
 
 
@@ -161,6 +164,22 @@ def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch,
     assert tiny.decode(tiny.encode(crop)).size == (128, 96)
 
 
+def test_networks_are_compared_while_they_train(shards, tmp_path):
+    torch.manual_seed(0)
+    model = Model(replace(TINY, latents=64))
+    loop.pca_shortcut(model, Photos([shards[0]], CPU))
+    good, bad, out = tmp_path / "good.safetensors", tmp_path / "bad.ckpt", tmp_path / "heldout.json"
+    save_file(model.state_dict(), good, {"config": json.dumps(asdict(model.cfg))})
+    with torch.no_grad():
+        model.g_s.linear.weight *= 1.01
+    averaged = {k: v.clone() for k, v in model.state_dict().items()}
+    loop.save_checkpoint(bad, model, averaged, {}, {"config": asdict(model.cfg)})
+    heldout.main([str(a) for a in ("--data", shards[0], "--out", out, good, good, bad)], standalone_mode=False)
+    found = json.loads(out.read_text())["networks"]
+    assert found["good.safetensors"]["log_loss"] == found["good.safetensors"]["bd_rate_percent"] == 0
+    assert found["bad.ckpt"]["log_loss"] > 0 and found["bad.ckpt"]["bd_rate_percent"] > 0
+
+
 def test_rates_of_a_step_are_spread_evenly():
     generator = torch.Generator().manual_seed(0)
     drawn = torch.stack([loop.spread_rates(64, 8, generator, CPU) for _ in range(2000)])
@@ -168,12 +187,13 @@ def test_rates_of_a_step_are_spread_evenly():
     assert (drawn.flatten().bincount(minlength=64) - 250).abs().max() < 60
 
 
-def test_muon_does_what_torch_does():
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_muon_does_what_torch_does(dtype):
     torch.manual_seed(0)
     shapes = [(24, 16), (16, 24), (16, 24), (16, 16)]
     start = [torch.randn(s) for s in shapes]
     ours, theirs = ([torch.nn.Parameter(m.clone()) for m in start] for _ in range(2))
-    optimizers = Muon(ours, lr=0.1), torch.optim.Muon(theirs, lr=0.1, weight_decay=0.0)
+    optimizers = Muon(ours, lr=0.1, dtype=dtype), torch.optim.Muon(theirs, lr=0.1, weight_decay=0.0)
     for _ in range(3):
         for p, q in zip(ours, theirs):
             p.grad = q.grad = torch.randn(p.shape)

@@ -12,10 +12,10 @@ from torch import Tensor
 COEFFICIENTS, STEPS = (3.4445, -4.775, 2.0315), 5
 
 
-def orthogonalised(x: Tensor) -> Tensor:
-    """(N, rows, columns) -> bfloat16, all singular values brought near 1."""
+def orthogonalised(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """(N, rows, columns) -> the same in `dtype`, all singular values brought near 1."""
     tall = x.shape[1] > x.shape[2]
-    x = (x.mT if tall else x).to(torch.bfloat16, memory_format=torch.contiguous_format)
+    x = (x.mT if tall else x).to(dtype, memory_format=torch.contiguous_format)
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(STEPS):
@@ -27,11 +27,18 @@ def orthogonalised(x: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """For parameters that are matrices: their gradients' mean with Nesterov momentum, orthogonalised.
 
-    The learning rate counts √(rows / columns) times for tall ones, as in `torch.optim.Muon`.
+    The learning rate counts √(rows / columns) times for tall ones, as in `torch.optim.Muon`. `dtype`: of the iteration.
     """
 
-    def __init__(self, params: list[Tensor] | list[dict], lr: float, momentum: float = 0.95):
+    def __init__(
+        self,
+        params: list[Tensor] | list[dict],
+        lr: float,
+        momentum: float = 0.95,
+        dtype: torch.dtype = torch.bfloat16,
+    ):
         super().__init__(params, {"lr": lr, "momentum": momentum})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self) -> None:
@@ -46,5 +53,5 @@ class Muon(torch.optim.Optimizer):
             for shape in {p.shape for p in params}:
                 alike = [i for i, p in enumerate(params) if p.shape == shape]
                 rate = group["lr"] * max(1, shape[0] / shape[1]) ** 0.5
-                for i, update in zip(alike, orthogonalised(torch.stack([updates[i] for i in alike]))):
+                for i, update in zip(alike, orthogonalised(torch.stack([updates[i] for i in alike]), self.dtype)):
                     params[i].add_(update, alpha=-rate)
