@@ -236,7 +236,9 @@ def page(result: dict, pictures: list[dict]) -> str:
             headline = f"{abs(saved):.0f} % {'fewer' if saved < 0 else 'more'} bytes than JPEG for the same PSNR"
     lat = result["codecs"]["lat"]
     count = len({r["image"] for r in lat["rows"]})
-    facts = f"{count} pictures; {lat['version']}; timed on {result['processor']}, {result['threads']} threads."
+    facts = f"{count} pictures; {lat['version']}."
+    if "processor" in result:
+        facts += f" Timed on {result['processor']}, {result['threads']} threads."
     template = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     slots = {
         "HEADLINE": html.escape(headline),

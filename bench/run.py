@@ -4,8 +4,9 @@
     lat bench --images DIR --codecs lat,jpeg,avif-s6 --anchors DIR_OF_JSON --out results.json
 
 First the rates: every row is one picture at one setting, with the bytes of the whole file and the distortion of
-the 8-bit pixels. Rows do not depend on the machine's load and are measured in `--jobs` processes, one thread each.
-Then the speed: on a few pictures and settings, one at a time, seconds in memory after a warm-up.
+the 8-bit pixels. Rows do not depend on the machine or its load and are measured in `--jobs` processes, one thread each.
+Then the speed: on a few pictures and settings, one at a time, seconds in memory after a warm-up. All speeds of a
+file come from one machine: timing on another one drops those that are there (`--timed 0` times nothing).
 Averages and BD-rates derive from the rows. Rows are stored as they are finished; the same command goes on
 after a stop and measures only what is missing.
 """
@@ -42,9 +43,10 @@ PATIENCE_SECONDS = 2.0  # a call that takes longer is timed once: it need not be
 
 
 def processor() -> str:
+    """Its name, as the system knows it, and the vector instructions that torch uses."""
     info = Path("/proc/cpuinfo")
     names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    return f"{names[0] if names else platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def load(path: Path) -> Image.Image:
@@ -258,14 +260,19 @@ def compressai_weights(specs: tuple[str, ...]) -> dict[str, dict[int, Path]]:
 class Bench:
     """One result file and the rows in it."""
 
-    def __init__(self, out: Path, machine: dict):
+    def __init__(self, out: Path):
         self.out = out
-        self.result = machine | {"codecs": {}}
+        self.result = json.loads(out.read_text()) if out.exists() else {"codecs": {}}
         self.stored = time.monotonic()
-        if out.exists():
-            before = json.loads(out.read_text())
-            if {k: before.get(k) for k in machine} == machine:
-                self.result = before
+
+    def time_on(self, machine: dict) -> None:
+        """From now on speeds are those of `machine`; another one's are dropped."""
+        if {k: self.result.get(k) for k in machine} != machine:
+            for entry in self.result["codecs"].values():
+                entry["speed"] = []
+                for key in ("memory", "encode_mp_per_s", "decode_mp_per_s"):
+                    entry.pop(key, None)
+            self.result = machine | {"codecs": self.result["codecs"]}
 
     def entry(self, name: str, version: str) -> dict:
         """The rows of a codec; those of another version are dropped."""
@@ -348,8 +355,9 @@ def main(
         raise click.UsageError(f"unknown codec {', '.join(sorted(unknown))}; known: {', '.join(CODECS)}")
     files = pictures(images)
     out.parent.mkdir(parents=True, exist_ok=True)
-    machine = {"processor": processor(), "threads": threads, "platform": platform.platform()}
-    bench = Bench(out, machine)
+    bench = Bench(out)
+    if timed_pictures:
+        bench.time_on({"processor": processor(), "threads": threads, "platform": platform.platform()})
     for name in names:
         try:
             codec = build(name, model, weights)

@@ -159,6 +159,19 @@ def test_a_stopped_run_goes_on(tmp_path, folder, result):
     assert [r["psnr"] for r in after["rows"]].count(1234.5) == 1
 
 
+def test_speeds_of_another_machine_are_dropped_and_rates_are_kept(tmp_path, folder, result):
+    out = tmp_path / "r.json"
+    out.write_text(json.dumps(json.loads(result.read_text()) | {"processor": "another"}))
+    args = ["--images", str(folder), "--codecs", "jpeg", "--out", str(out), "--repeats", "1"]
+    for timed, speeds in ("0", (3, 3)), ("1", (0, 3)):
+        done = run("-m", "bench.run", *args, "--timed", timed, text=True)
+        assert done.returncode == 0, done.stderr
+        after = json.loads(out.read_text())
+        assert [len(after["codecs"][name]["speed"]) for name in ("lat", "jpeg")] == list(speeds)
+        assert ("encode_mp_per_s" in after["codecs"]["lat"]) == (timed == "0") == (after["processor"] == "another")
+    assert after["codecs"]["lat"]["rows"] == json.loads(result.read_text())["codecs"]["lat"]["rows"]
+
+
 def test_a_missing_rival_is_named_not_fatal(tmp_path, folder):
     code = (
         "import sys; sys.modules['pillow_jxl'] = None\n"
