@@ -109,7 +109,7 @@ def larger_efforts(effort: dict, smaller: dict) -> str:
     for name, entry in effort["settings"].items():
         if name in smaller["settings"] and name != "3":
             percents = [f"{e['bd_rate_psnr_percent']:+.1f} %" for e in (entry, smaller["settings"][name])]
-            parts.append(f"{percents[0]} at `-e {name}` (without: {percents[1]})")
+            parts.append(f"{percents[0]} at `-e {name}` ({smaller['weights']}: {percents[1]})")
     return f"on {effort['pictures']} of them with {effort['weights']} {', '.join(parts)}"
 
 
