@@ -72,6 +72,8 @@ MACHINES = {
 @pytest.mark.parametrize("machine", MACHINES)
 def test_symbols_are_the_same_everywhere(codec, real_file, machine):
     env, threads, layout = MACHINES[machine]
+    if machine == "AVX-512" and torch.backends.cpu.get_cpu_capability() != "AVX512":
+        pytest.skip("this processor has no AVX-512: asked for it, torch stops with an illegal instruction")
     result = run("-m", "tests.symbols", str(real_file), threads, layout, env=env, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == digest(codec, real_file.read_bytes())
