@@ -15,12 +15,11 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
-from codec.model import Config, Model
+from codec.model import Model
 from codec.train.data import Photos
-from codec.train.loop import network_tensors, rd_terms
+from codec.train.loop import load_networks, rd_terms
 
 from .metrics import bd_rate
 
@@ -30,11 +29,9 @@ ROWS = range(2, 64, 10)
 
 def network(path: Path) -> Model:
     """Of a weights file or a checkpoint (averaged)."""
-    with safe_open(path, "pt") as f:
-        described = f.metadata()
-    config = json.loads(described["config"]) if "config" in described else json.loads(described["meta"])["config"]
-    model = Model(Config(**config))
-    model.load_state_dict(network_tensors(path))
+    cfg, tensors = load_networks(path)
+    model = Model(cfg)
+    model.load_state_dict(tensors)
     return model.eval().to(memory_format=torch.channels_last)
 
 

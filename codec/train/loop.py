@@ -150,13 +150,15 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
         return {k: f.get_tensor(k) for k in f.keys()}, json.loads(f.metadata()["meta"])
 
 
-def network_tensors(path: Path) -> dict[str, Tensor]:
-    """The networks of a checkpoint (averaged) or of a weights file."""
+def load_networks(path: Path) -> tuple[Config, dict[str, Tensor]]:
+    """Configuration and networks of a checkpoint (averaged) or of a weights file."""
     with safe_open(path, "pt") as f:
-        names = list(f.keys())
+        described, names = f.metadata(), list(f.keys())
         averaged = [k for k in names if k.startswith("ema.")]
         chosen = averaged or [k for k in names if not k.startswith(("exact.", "tables."))]
-        return {k.removeprefix("ema."): f.get_tensor(k).float() for k in chosen}
+        tensors = {k.removeprefix("ema."): f.get_tensor(k).float() for k in chosen}
+    config = json.loads(described["meta"])["config"] if averaged else json.loads(described["config"])
+    return Config(**config), tensors
 
 
 def restore(tensors: dict[str, Tensor], model: Model, ema: dict[str, Tensor], opts: dict, device) -> None:
@@ -223,7 +225,7 @@ def train(
     if start is None:
         pca_shortcut(model, photos)
     else:
-        grow(network_tensors(start), model, patches(photos))
+        grow(load_networks(start)[1], model, patches(photos))
     model = model.to(device, memory_format=torch.channels_last)
     dtype = faster_dtype(device)
     opts = optimizers(model, recipe, dtype)
