@@ -19,7 +19,8 @@ from torch import Tensor
 
 from codec.model import Model
 from codec.train.data import Photos
-from codec.train.loop import load_networks, rd_terms
+from codec.train.export import load_averaged
+from codec.train.loop import rd_terms
 
 from .metrics import bd_rate
 
@@ -27,18 +28,10 @@ CROP = 384
 ROWS = range(2, 64, 10)
 
 
-def network(path: Path) -> Model:
-    """Of a weights file or a checkpoint (averaged)."""
-    cfg, tensors = load_networks(path)
-    model = Model(cfg)
-    model.load_state_dict(tensors)
-    return model.eval().to(memory_format=torch.channels_last)
-
-
 @torch.no_grad()
 def curves(model: Model, crops: Tensor) -> np.ndarray:
     """(3, crops, rows): estimated bits per pixel, squared error on the 0..255 scale, log(R + λD)."""
-    out = np.empty((3, len(crops), len(ROWS)))
+    model, out = model.to(memory_format=torch.channels_last), np.empty((3, len(crops), len(ROWS)))
     for i, crop in enumerate(crops):
         for k, row in enumerate(ROWS):
             q = torch.tensor([row])
@@ -65,9 +58,9 @@ def compare(first: np.ndarray, other: np.ndarray) -> dict:
 def main(networks: tuple[Path, ...], sources: tuple[Path, ...], out: Path | None) -> None:
     crops = Photos(list(sources), torch.device("cpu")).validation(CROP)
     click.echo(f"{len(crops)} crops of {CROP} × {CROP}, {len(ROWS)} rates; against {networks[0].name}")
-    first, found = curves(network(networks[0]), crops), {}
+    first, found = curves(load_averaged(networks[0])[0], crops), {}
     for path in networks[1:]:
-        row = found[path.name] = compare(first, curves(network(path), crops))
+        row = found[path.name] = compare(first, curves(load_averaged(path)[0], crops))
         click.echo(
             f"{path.name}: BD-rate {row['bd_rate_percent']:+} %, "
             f"log(R + λD) {row['log_loss']:+.4f} ± {row['standard_error']:.4f}"

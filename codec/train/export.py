@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from codec import exact
 from codec.coder import Codec
 from codec.entropy import quantise_pmf
-from codec.model import PASSES, SIGMA_MIN, Model
+from codec.model import PASSES, SIGMA_MIN, Config, Model
 from codec.train.data import Photos
-from codec.train.loop import load_checkpoint, load_networks
+from codec.train.loop import load_networks
 
 CALIBRATION = 48  # crops to calibrate on; all are for counting
 NARROW = 32  # tables of y, of the smallest σ, that are kept as the model has them too: latents after effort fit these
@@ -196,11 +196,11 @@ def data_sources(index: Path) -> list[dict]:
 
 
 def load_averaged(path: Path) -> tuple[Model, dict]:
-    """The averaged model of a training checkpoint and the checkpoint's description."""
-    cfg, tensors = load_networks(path)
-    model = Model(cfg).eval()
+    """The model of a training checkpoint (averaged) or of a weights file, and its description."""
+    tensors, meta = load_networks(path)
+    model = Model(Config(**meta["config"])).eval()
     model.load_state_dict(tensors)
-    return model, load_checkpoint(path)[1]
+    return model, meta
 
 
 def weights_bytes(model: Model, crops: Tensor, name: str) -> bytes:

@@ -150,15 +150,14 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
         return {k: f.get_tensor(k) for k in f.keys()}, json.loads(f.metadata()["meta"])
 
 
-def load_networks(path: Path) -> tuple[Config, dict[str, Tensor]]:
-    """Configuration and networks of a checkpoint (averaged) or of a weights file."""
+def load_networks(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """The networks of a checkpoint (averaged) or of a weights file, and its description, "config" at the least."""
     with safe_open(path, "pt") as f:
         described, names = f.metadata(), list(f.keys())
         averaged = [k for k in names if k.startswith("ema.")]
         chosen = averaged or [k for k in names if not k.startswith(("exact.", "tables."))]
         tensors = {k.removeprefix("ema."): f.get_tensor(k).float() for k in chosen}
-    config = json.loads(described["meta"])["config"] if averaged else json.loads(described["config"])
-    return Config(**config), tensors
+    return tensors, json.loads(described["meta"]) if averaged else {"config": json.loads(described["config"])}
 
 
 def restore(tensors: dict[str, Tensor], model: Model, ema: dict[str, Tensor], opts: dict, device) -> None:
@@ -225,7 +224,7 @@ def train(
     if start is None:
         pca_shortcut(model, photos)
     else:
-        grow(load_networks(start)[1], model, patches(photos))
+        grow(load_networks(start)[0], model, patches(photos))
     model = model.to(device, memory_format=torch.channels_last)
     dtype = faster_dtype(device)
     opts = optimizers(model, recipe, dtype)
