@@ -2,8 +2,8 @@
 
     python -m bench.heldout --data PHOTOS weights/best-5.safetensors run.ckpt --out heldout.json
 
-Every later file is compared with the first: BD-rate of the mean curves, and the mean of log(R + λD) with its standard
-error over the photographs. Rates are estimated from rounded latents: enough to choose between networks, but
+Every later file is compared with the first, at its λ: BD-rate of the mean curves, and the mean of log(R + λD) with its
+standard error over the photographs. Rates are estimated from rounded latents: enough to choose between networks, but
 what is reported of weights comes from `lat bench`.
 """
 
@@ -29,14 +29,14 @@ ROWS = range(2, 64, 10)
 
 
 @torch.no_grad()
-def curves(model: Model, crops: Tensor) -> np.ndarray:
-    """(3, crops, rows): estimated bits per pixel, squared error on the 0..255 scale, log(R + λD)."""
-    model, out = model.to(memory_format=torch.channels_last), np.empty((3, len(crops), len(ROWS)))
+def curves(model: Model, crops: Tensor, lambdas: Tensor) -> np.ndarray:
+    """(3, crops, λ): estimated bits per pixel, squared error on the 0..255 scale, log(R + λD); rows nearest to λ."""
+    model, out = model.to(memory_format=torch.channels_last), np.empty((3, len(crops), len(lambdas)))
     for i, crop in enumerate(crops):
-        for k, row in enumerate(ROWS):
-            q = torch.tensor([row])
+        for k, of in enumerate(lambdas):
+            q = (model.lambdas / of).log().abs().argmin()[None]
             bpp, mse = rd_terms(model, crop[None].contiguous(memory_format=torch.channels_last), q, noise=False)
-            out[:, i, k] = torch.cat([bpp, mse, torch.log(bpp + model.lambdas[q] * mse)])
+            out[:, i, k] = torch.cat([bpp, mse, torch.log(bpp + of * mse)])
     return out
 
 
@@ -58,9 +58,11 @@ def compare(first: np.ndarray, other: np.ndarray) -> dict:
 def main(networks: tuple[Path, ...], sources: tuple[Path, ...], out: Path | None) -> None:
     crops = Photos(list(sources), torch.device("cpu")).validation(CROP)
     click.echo(f"{len(crops)} crops of {CROP} × {CROP}, {len(ROWS)} rates; against {networks[0].name}")
-    first, found = curves(load_averaged(networks[0])[0], crops), {}
+    model, found = load_averaged(networks[0])[0], {}
+    lambdas = model.lambdas[ROWS.start :: ROWS.step]
+    first = curves(model, crops, lambdas)
     for path in networks[1:]:
-        row = found[path.name] = compare(first, curves(load_averaged(path)[0], crops))
+        row = found[path.name] = compare(first, curves(load_averaged(path)[0], crops, lambdas))
         click.echo(
             f"{path.name}: BD-rate {row['bd_rate_percent']:+} %, "
             f"log(R + λD) {row['log_loss']:+.4f} ± {row['standard_error']:.4f}"

@@ -1,6 +1,7 @@
 """Training runs from nothing to weights that encode, stops and resumes."""
 
 import json
+import math
 import tarfile
 from dataclasses import asdict, replace
 
@@ -16,7 +17,7 @@ from codec.entropy import Tables
 from codec.model import PASSES, SIZES, Config, Model, pass_masks
 from codec.train import export, loop
 from codec.train.data import Photos
-from codec.train.grow import LargerNetworkError, grow, latents_kept
+from codec.train.grow import LargerNetworkError, at_lambdas, grow, latents_kept
 from codec.train.muon import Muon
 from tests.conftest import run
 
@@ -143,6 +144,22 @@ def test_a_grown_network_computes_the_same():
         grow(wide.state_dict(), small, patches)
 
 
+def test_rate_rows_move_to_other_lambdas():
+    old = Model(TINY)
+    rows = torch.arange(TINY.rates)[:, None]
+    old.gain_y.data = rows * torch.rand(1, TINY.latents)
+    tensors = old.state_dict()
+    assert at_lambdas(tensors, TINY, TINY) is tensors
+
+    step = math.log(TINY.lambda_max / TINY.lambda_min) / (TINY.rates - 1)
+    wider = replace(TINY, lambda_min=TINY.lambda_min * math.exp(-4 * step), lambda_max=TINY.lambda_max * math.exp(step))
+    moved = at_lambdas(tensors, TINY, wider)
+    where = (Model(wider).lambdas.log() - old.lambdas.log()[0])[:, None] / step  # a row of `old`
+    assert where[0] < -3.9 and where[-1] > TINY.rates - 0.1
+    torch.testing.assert_close(moved["gain_y"], where * old.gain_y[1:2], rtol=1e-4, atol=1e-3)
+    assert all(torch.equal(moved[k], tensors[k]) for k in tensors if not k.startswith(("gain", "z_prior")))
+
+
 def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch, capsys):
     checkpoint = tmp_path / "run.ckpt"
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1.0)
@@ -174,10 +191,14 @@ def test_networks_are_compared_while_they_train(shards, tmp_path):
         model.g_s.linear.weight *= 1.01
     averaged = {k: v.clone() for k, v in model.state_dict().items()}
     loop.save_checkpoint(bad, model, averaged, {}, {"config": asdict(model.cfg)})
-    heldout.main([str(a) for a in ("--data", shards[0], "--out", out, good, good, bad)], standalone_mode=False)
+    other = tmp_path / "other.safetensors"  # the same, its 64 rows over more λ
+    wider = replace(model.cfg, lambda_min=0.0002)
+    save_file(at_lambdas(model.state_dict(), model.cfg, wider), other, {"config": json.dumps(asdict(wider))})
+    heldout.main([str(a) for a in ("--data", shards[0], "--out", out, good, good, bad, other)], standalone_mode=False)
     found = json.loads(out.read_text())["networks"]
     assert found["good.safetensors"]["log_loss"] == found["good.safetensors"]["bd_rate_percent"] == 0
     assert found["bad.ckpt"]["log_loss"] > 0 and found["bad.ckpt"]["bd_rate_percent"] > 0
+    assert abs(found["other.safetensors"]["log_loss"]) < 0.002
 
 
 def test_rates_of_a_step_are_spread_evenly():

@@ -2,20 +2,24 @@
 
 Old channels keep their weights and do not listen to new ones; new blocks add nothing yet; new latents carry the
 next principal components of what the old ones leave out, which alone change the first picture, for the better. New
-channels of z and new latents cost bits from the start.
+channels of z and new latents cost bits from the start. A network for another range of λ takes its tables of gains
+from the same λ (`at_lambdas`).
 """
 
 from __future__ import annotations
 
+import math
 import re
 
 import torch
 from torch import Tensor
 
-from codec.model import PASSES, Y_SCALE, Model
+from codec.model import PASSES, Y_SCALE, Config, Model
 
 SILENT_LAYERS = re.compile(r"(mix_out|contract)\.weight$")  # a block without them passes its input on
 GAINS = re.compile(r"gain_(enc|dec|y|y_inverse)$")  # (rates, channels): a new channel has the mean of the old ones
+BY_RATE = re.compile(r"gain_\w+$|z_prior$")  # (rates, …)
+END_ROWS = 6  # at either end, whose slope goes on beyond it
 # "name dimension" of what counts latents, and of what counts their means and then their log σ
 LATENTS = re.compile(
     r"g_a\.(linear|down)\.\w+ 0|(g_s\.(up\.expand|linear)|h_a\.0)\.weight 1|gain_y(_inverse)? 1|context\.adapt.* 1"
@@ -31,6 +35,29 @@ def latents_kept(old: int, new: int) -> Tensor:
     """Where old latents go: each stays in its group of channels, and groups lie one after the other."""
     channel = torch.arange(old)
     return channel // (old // PASSES) * (new // PASSES) + channel % (old // PASSES)
+
+
+def at_lambdas(tensors: dict[str, Tensor], old: Config, new: Config) -> dict[str, Tensor]:
+    """The networks `tensors` of `old` with rate rows for the λ of `new`.
+
+    Straight lines over log λ between two old rows, and beyond the last one along the slope of the END_ROWS there.
+    """
+    if (old.lambda_min, old.lambda_max, old.rates) == (new.lambda_min, new.lambda_max, new.rates):
+        return tensors
+    logs = torch.linspace(math.log(new.lambda_min), math.log(new.lambda_max), new.rates, dtype=torch.float64)
+    rows = (logs - math.log(old.lambda_min)) / math.log(old.lambda_max / old.lambda_min) * (old.rates - 1)
+    inside = rows.clamp(0, old.rates - 1)
+    low = inside.floor().clamp_max(old.rates - 2).long()
+    along = torch.arange(END_ROWS, dtype=torch.float64) - (END_ROWS - 1) / 2
+
+    def moved(table: Tensor) -> Tensor:
+        t = table.double()
+        first, last = (along @ end / (along @ along) for end in (t[:END_ROWS], t[-END_ROWS:]))  # slopes
+        slope = torch.where((rows < 0)[:, None], first, last)
+        t = torch.lerp(t[low], t[low + 1], (inside - low)[:, None]) + (rows - inside)[:, None] * slope
+        return t.to(table.dtype)
+
+    return {name: moved(t) if BY_RATE.match(name) else t for name, t in tensors.items()}
 
 
 @torch.no_grad()

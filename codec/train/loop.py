@@ -30,7 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from codec.model import Config, Model
 from codec.train.data import Photos
-from codec.train.grow import grow
+from codec.train.grow import at_lambdas, grow
 from codec.train.muon import Muon
 
 
@@ -209,7 +209,7 @@ def train(
     """Train for `minutes` (counted over all resumed parts), leaving the checkpoint in `out`.
 
     A new run begins with the PCA shortcut, or with the averaged weights of the checkpoint or weights file `start`:
-    those of a smaller network are grown (`grow.py`).
+    those of a smaller network, or of one for other rates, are fitted to this one (`grow.py`).
     """
     rank, world, device = join()
     torch.manual_seed(recipe.seed)
@@ -224,7 +224,8 @@ def train(
     if start is None:
         pca_shortcut(model, photos)
     else:
-        grow(load_networks(start)[0], model, patches(photos))
+        tensors, described = load_networks(start)
+        grow(at_lambdas(tensors, Config(**described["config"]), cfg), model, patches(photos))
     model = model.to(device, memory_format=torch.channels_last)
     dtype = faster_dtype(device)
     opts = optimizers(model, recipe, dtype)
