@@ -1,6 +1,6 @@
 """Compare networks on the photographs that training keeps back, while they train: checkpoints need no export.
 
-    python -m bench.heldout --data PHOTOS weights/best-5.safetensors run.ckpt --out heldout.json
+    python -m bench.heldout --data PHOTOS weights/best-6.safetensors run.ckpt --out heldout.json
 
 Every later file is compared with the first, at its λ: BD-rate of the mean curves, and the mean of log(R + λD) with its
 standard error over the photographs. Rates are estimated from rounded latents: enough to choose between networks, but
