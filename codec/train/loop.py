@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -225,7 +225,8 @@ def train(
         pca_shortcut(model, photos)
     else:
         tensors, described = load_networks(start)
-        grow(at_lambdas(tensors, Config(**described["config"]), cfg), model, patches(photos))
+        trained = replace(cfg, **{k: described["config"][k] for k in ("rates", "lambda_min", "lambda_max")})
+        grow(at_lambdas(tensors, trained, cfg), model, patches(photos))
     model = model.to(device, memory_format=torch.channels_last)
     dtype = faster_dtype(device)
     opts = optimizers(model, recipe, dtype)
