@@ -59,7 +59,7 @@ def main(networks: tuple[Path, ...], sources: tuple[Path, ...], out: Path | None
     crops = Photos(list(sources), torch.device("cpu")).validation(CROP)
     click.echo(f"{len(crops)} crops of {CROP} × {CROP}, {len(ROWS)} rates; against {networks[0].name}")
     model, found = load_averaged(networks[0])[0], {}
-    lambdas = model.lambdas[ROWS.start :: ROWS.step]
+    lambdas = model.lambdas[[*ROWS]]
     first = curves(model, crops, lambdas)
     for path in networks[1:]:
         row = found[path.name] = compare(first, curves(load_averaged(path)[0], crops, lambdas))

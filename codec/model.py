@@ -60,6 +60,10 @@ class Config:
     lambda_min: float = 0.0007
     lambda_max: float = 0.25
 
+    def log_lambdas(self) -> Tensor:
+        """(rates,): natural logarithm of the λ of every rate row."""
+        return torch.linspace(math.log(self.lambda_min), math.log(self.lambda_max), self.rates)
+
     def macs(self) -> dict[str, float]:
         """Multiply-accumulates per pixel, in thousands: encode, decode (each with entropy parameters), entropy.
 
@@ -326,8 +330,7 @@ class Model(nn.Module):
         self.gain_y_inverse = nn.Parameter(-slope.clone())
         self.gain_z = nn.Parameter(torch.zeros(n, z))
         self.z_prior = nn.Parameter(torch.zeros(n, 2 * z))  # first guess of μ and log σ of z
-        span = torch.linspace(math.log(cfg.lambda_min), math.log(cfg.lambda_max), n)
-        self.register_buffer("lambdas", span.exp(), persistent=False)
+        self.register_buffer("lambdas", cfg.log_lambdas().exp(), persistent=False)
 
     @torch.no_grad()
     def init_linear(self, mean: Tensor, basis: Tensor, variance: Tensor) -> None:

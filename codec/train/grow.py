@@ -8,7 +8,6 @@ from the same λ (`at_lambdas`).
 
 from __future__ import annotations
 
-import math
 import re
 
 import torch
@@ -44,8 +43,8 @@ def at_lambdas(tensors: dict[str, Tensor], old: Config, new: Config) -> dict[str
     """
     if (old.lambda_min, old.lambda_max, old.rates) == (new.lambda_min, new.lambda_max, new.rates):
         return tensors
-    logs = torch.linspace(math.log(new.lambda_min), math.log(new.lambda_max), new.rates, dtype=torch.float64)
-    rows = (logs - math.log(old.lambda_min)) / math.log(old.lambda_max / old.lambda_min) * (old.rates - 1)
+    logs = old.log_lambdas().double()
+    rows = (new.log_lambdas().double() - logs[0]) / (logs[-1] - logs[0]) * (old.rates - 1)
     inside = rows.clamp(0, old.rates - 1)
     low = inside.floor().clamp_max(old.rates - 2).long()
     along = torch.arange(END_ROWS, dtype=torch.float64) - (END_ROWS - 1) / 2
