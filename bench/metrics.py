@@ -62,11 +62,17 @@ def scaled(metric: str, values: Sequence[float]) -> list[float]:
     return [-10 * float(np.log10(max(1e-10, 1 - v))) for v in values] if metric == "ms_ssim" else list(values)
 
 
-def bd_rate(rate_a: Sequence, quality_a: Sequence, rate_b: Sequence, quality_b: Sequence) -> tuple[float, float, float]:
+def bd_rate(
+    rate_a: Sequence,
+    quality_a: Sequence,
+    rate_b: Sequence,
+    quality_b: Sequence,
+    within: tuple[float, float] = (-np.inf, np.inf),
+) -> tuple[float, float, float]:
     """Average rate difference of b against a in %, and the quality range it was taken over.
 
-    Piecewise cubic (pchip) interpolation of log rate over quality, integrated over the common range
-    (G. Bjøntegaard, VCEG-M33, with the interpolation of JCTVC practice). Negative: b needs fewer bytes.
+    Piecewise cubic (pchip) interpolation of log rate over quality, integrated over what the curves have in common
+    `within` a range (G. Bjøntegaard, VCEG-M33, interpolated as is JCTVC practice). Negative: b needs fewer bytes.
     Points that a higher rate does not improve are left out: quality must rise along a curve.
     NaN where the curves have no range in common.
     """
@@ -77,8 +83,8 @@ def bd_rate(rate_a: Sequence, quality_a: Sequence, rate_b: Sequence, quality_b: 
             if not points or q > points[-1][0]:
                 points.append((q, np.log(r)))
         curves.append(np.array(points).T)
-    low = float(max(q[0] for q, _ in curves))
-    high = float(min(q[-1] for q, _ in curves))
+    low = float(max(within[0], *(q[0] for q, _ in curves)))
+    high = float(min(within[1], *(q[-1] for q, _ in curves)))
     if high <= low or min(q.size for q, _ in curves) < 2:
         return float("nan"), low, high
     a, b = (PchipInterpolator(q, r).integrate(low, high) for q, r in curves)

@@ -55,6 +55,18 @@ def rates(kodak: dict) -> str:
     return "\n".join(lines)
 
 
+def over_ranges(ranges: dict) -> str:
+    """lat and the published curves against one of these, over fixed ranges of PSNR."""
+    against, shown = ranges["against"], {"lat": "lat", "lat-best": "lat, `-m best`"}
+    shown |= {name: label for name, label in RIVALS.items() if "published" in name and name != against}
+    heads = [f"{low:g} … {high:g} dB" for low, high in ranges["psnr"]]
+    lines = [f"| against {RIVALS[against]} | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    for name, label in shown.items():
+        cells = ["–" if p is None else f"{p:+.1f} %" for p in ranges["curves"][name]]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def speeds(speed: dict) -> str:
     sizes = sorted({round(r["megapixels"], 1) for r in speed["rows"]})
     most = max(r["threads"] for r in speed["rows"])
@@ -160,6 +172,10 @@ the rival at the same quality (BD-rate).
 
 `-q 0 … 100` spans {lat["bpp"][0]:.2f} … {lat["bpp"][-1]:.2f} bits per pixel and {lat["psnr"][0]:.1f} … {lat["psnr"][-1]:.1f} dB on the mean,
 with `-m best` ({newest["best"]}, the same network larger) {best["mean"]["bpp"][0]:.2f} … {best["mean"]["bpp"][-1]:.2f} and {best["mean"]["psnr"][0]:.1f} … {best["mean"]["psnr"][-1]:.1f} dB.
+BD-rate depends on the range that two curves have in common; over fixed ranges of PSNR:
+
+{over_ranges(result("ranges"))}
+
 lat is trained for PSNR; rivals that their makers tune for the eye do better by the other two measures. The page of this
 run, with curves, per-picture spread, speeds and pictures side by side: [bench/results/kodak.html](bench/results/kodak.html) (download it to
 look at it). Files, header included, take {exactness["total_percent"]:+.2f} % against what the float networks estimate by their Gaussians: the
@@ -185,7 +201,7 @@ HEIC at their encoders' defaults are tuned for the eye and lie below the publish
 What is no colour photograph, at `-q 95`: {others(graphics["pictures"])}.
 
 Every figure comes from a command and its JSON in [bench/results](bench/results): `lat bench --images KODAK --anchors CURVES`,
-`python -m bench.speed`, `bench.exactness`, `bench.effort`, `bench.targets`, `bench.everyday`, `bench.bulk`, `bench.latents`, `bench.anomalies`, `bench.similarity`. `lat bench --quick
+`python -m bench.ranges`, `bench.speed`, `bench.exactness`, `bench.effort`, `bench.targets`, `bench.everyday`, `bench.bulk`, `bench.latents`, `bench.anomalies`, `bench.similarity`. `lat bench --quick
 --html report.html` measures on your machine, with photographs that scikit-image carries, against what is installed, and writes
 a page. What was tried is in [bench/EXPERIMENTS.md](bench/EXPERIMENTS.md).
 """

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from bench import card, codecs
+from bench import card, codecs, ranges
 from bench.metrics import METRICS, bd_rate, ms_ssim, psnr, psnr_y, scaled, ssimulacra2
 from bench.report import write
 from bench.run import compare, main, means, per_image, spread
@@ -39,6 +39,26 @@ def test_only_the_common_range_counts():
 
 def test_curves_that_do_not_meet_have_no_figure():
     assert math.isnan(bd_rate([1, 2], [30, 31], [1, 2], [40, 41])[0])
+
+
+def test_a_part_of_the_common_range_may_be_asked_for(tmp_path):
+    """Half the bytes below 31 dB, the same ones above."""
+    quality = [28.0, 29.0, 30.0, 31.0, 32.0, 33.0, 34.0]
+    rate = [0.1 * 2**i for i in range(7)]
+    halved = [r / 2 if q < 31 else r for r, q in zip(rate, quality)]
+    percent, low, high = bd_rate(rate, quality, halved, quality, (28, 29))
+    assert percent == pytest.approx(-50) and (low, high) == (28, 29)
+    curves = {"a": {"mean": {"bpp": rate, "psnr": quality}}, "b": {"mean": {"bpp": halved, "psnr": quality}}}
+    paths = tmp_path / "run.json", tmp_path / "ranges.json"
+    short = {"bpp": rate[:3], "psnr": quality[:3]}
+    paths[0].write_text(json.dumps({"codecs": curves, "published": {"c": short}}))
+    wanted = ["--against", "a", "--psnr", 28, 29, "--psnr", 32, 34, "--out", paths[1]]
+    ran = CliRunner().invoke(ranges.main, [str(v) for v in (paths[0], *wanted)])
+    assert ran.exit_code == 0, ran.output
+    table = json.loads(paths[1].read_text())["curves"]
+    assert table == {"a": [0, 0], "b": [-50, 0], "published c": [0, None]}
+    unknown = CliRunner().invoke(ranges.main, [str(paths[0]), "--against", "d", "--psnr", "28", "30"])
+    assert unknown.exit_code == 1 and "'published c'" in unknown.output
 
 
 def test_a_card_gets_points_and_bytes_against_earlier_weights(tmp_path):
