@@ -63,6 +63,20 @@ def test_low_efforts_are_one_pass(codec, crop):
     assert files[0] == files[1] == files[2] == codec.encode(crop, 40)
 
 
+@pytest.mark.parametrize(
+    "mode",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)],
+    ids=["no_grad", "inference", "autocast"],
+)
+def test_what_a_caller_does_to_torch_does_not_reach_in(codec, crop, mode):
+    for effort in (3, 4):
+        data = codec.encode(crop, 40, effort=effort)
+        pixels = np.asarray(codec.decode(data))
+        with mode():
+            assert codec.encode(crop, 40, effort=effort) == data
+            assert (np.asarray(codec.decode(data)) == pixels).all()
+
+
 def test_any_size_tiles_grey_and_alpha(codec, photo):
     for image in (
         photo.crop((0, 0, 37, 21)),
