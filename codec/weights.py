@@ -9,7 +9,7 @@ from pathlib import Path
 from codec.container import FINGERPRINT_BYTES
 from codec.errors import MissingModelError
 
-DEFAULT, BEST = "fast-5", "best-6"
+DEFAULT, BEST = "fast-6", "best-6"
 NEWEST = {"fast": DEFAULT, "best": BEST}  # what a size without a number stands for
 
 
