@@ -1,6 +1,7 @@
 """Latents survive every trip to the last bit, and edits come back through the same decoder."""
 
 import io
+import itertools
 import json
 from dataclasses import replace
 
@@ -152,8 +153,8 @@ def test_temperature_zero_has_no_chance_in_it(codec):
 
 
 def test_a_filled_hole_leaves_the_rest_alone_and_beats_its_mean(codec, latents):
-    gains = []
-    for x, y in ((48, 48), (160, 96), (96, 32)):
+    gains = []  # of one hole −6 … +8 dB: it takes many to tell
+    for x, y in itertools.product(range(16, 208, 32), range(16, 128, 32)):
         box = (x, y, x + 16, y + 16)
         hole = generate.hole_of(latents, box)
         filled = generate.fill(codec, latents, hole)
@@ -161,7 +162,7 @@ def test_a_filled_hole_leaves_the_rest_alone_and_beats_its_mean(codec, latents):
         original, restored = (np.asarray(v.to_image(codec).crop(box)) for v in (latents, filled))
         ring = np.asarray(latents.to_image(codec).crop((x - 8, y - 8, x + 24, y + 24))).reshape(-1, 3).mean(0)
         gains.append(psnr(original, restored) - psnr(original, np.broadcast_to(ring, original.shape)))
-    assert np.mean(gains) > 0
+    assert np.mean(gains) > 1
     with pytest.raises(LatError, match="leaves the picture"):
         generate.hole_of(latents, (240, 0, 260, 16))
     with pytest.raises(LatError, match="nothing is known"):
