@@ -1,7 +1,7 @@
 """BD-rate of every curve of a run against one of them, over ranges of PSNR: where a codec gains, and where it does not.
 
-    python -m bench.ranges bench/results/kodak.json --against "published jpeg" --psnr 26.3 40.5 --psnr 28 31 \\
-        --out bench/results/ranges.json
+    python -m bench.ranges bench/results/kodak.json --against "published jpeg" --psnr 26.3 40.5 --psnr 26.9 40.5 \\
+        --psnr 28 31 --psnr 31 34 --psnr 34 37 --psnr 37 40 --out bench/results/ranges.json
 
 BD-rate over all that two curves have in common depends on where they end. Over a fixed range it does not: curves that
 do not reach all of a range have no figure there.

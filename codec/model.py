@@ -87,7 +87,7 @@ class Config:
 
 SIZES = {
     "fast": Config(),
-    # λ from lower on: at the same λ it has half a dB more, and both should begin at the same quality
+    # λ from lower on: at the same λ it has a higher PSNR, and both should begin at the same quality
     "best": Config(
         width=256, latents=320, context=160, enc_blocks=6, dec_blocks=5, context_blocks=3, lambda_min=0.00048
     ),
