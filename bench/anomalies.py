@@ -23,7 +23,8 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import map_coordinates, uniform_filter
 from scipy.stats import rankdata
 
-from codec import Codec, anomaly
+from codec import Codec
+from codec.latent import anomaly
 from codec.weights import DEFAULT
 
 SHOTS = 8

@@ -32,7 +32,7 @@ def fill(folder: Path, sources: list[Path], count: int) -> None:
 
 def start(source: Path, target: Path, engine: str, workers: int) -> subprocess.Popen:
     arguments = [str(source), str(target), "--engine", engine, "--workers", str(workers), "--batch", "16"]
-    return subprocess.Popen([sys.executable, "-m", "codec.cli", "bulk", *arguments], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-m", "codec", "bulk", *arguments], stderr=subprocess.PIPE, text=True)
 
 
 def timed(source: Path, target: Path, engine: str, workers: int) -> dict:
@@ -71,7 +71,7 @@ def killed(source: Path, target: Path, engine: str) -> dict:
         path.unlink()
     again = start(source, target, engine, 2).communicate()[1].splitlines()
     left_alone = sum(path.stat().st_mtime_ns == written[path] for path in list(written)[20:])
-    whole = subprocess.run([sys.executable, "-m", "codec.cli", "verify", "-r", str(target)], capture_output=True)
+    whole = subprocess.run([sys.executable, "-m", "codec", "verify", "-r", str(target)], capture_output=True)
     bad.unlink()
     return {
         "engine": engine,

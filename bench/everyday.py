@@ -24,7 +24,8 @@ import click
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from codec import Codec, batch, coder, weights
+from codec import Codec, coder, weights
+from codec.command import batch
 
 from .metrics import psnr
 
@@ -232,7 +233,7 @@ def graphics(photo: Path, model: str, out: Path) -> None:
 def measured(*args: str) -> dict[str, float]:
     """Seconds and peak resident MB of a process."""
     start = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-m", "codec.cli", *args], stderr=subprocess.DEVNULL)
+    child = subprocess.Popen([sys.executable, "-m", "codec", *args], stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
     if status:
         raise click.ClickException(f"lat {' '.join(args)} failed")

@@ -17,10 +17,11 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import laplace
 
-from codec import Codec, anomaly, edit, generate
+from codec import Codec
 from codec.coder import TILE
 from codec.container import LATENT
-from codec.latents import Latents
+from codec.latent import anomaly, edit, generate
+from codec.latent.latents import Latents
 from codec.train.data import decode_rgb, read_files
 from codec.weights import DEFAULT
 

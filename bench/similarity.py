@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from codec import Codec
-from codec.similar import DUPLICATE, descriptor
+from codec.latent.similar import DUPLICATE, descriptor
 from codec.train.data import decode_rgb, read_files
 from codec.weights import DEFAULT
 

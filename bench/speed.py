@@ -64,7 +64,7 @@ def process_seconds(repeats: int, *args: str) -> float:
 def start_up(folder: Path, repeats: int) -> dict[str, float]:
     dot, packed = folder / "dot.png", folder / "dot.lat"
     Image.new("RGB", (1, 1)).save(dot)
-    lat = ("-m", "codec.cli")
+    lat = ("-m", "codec")
     return {
         "import_torch_s": process_seconds(repeats, "-c", "import torch"),
         "compress_1x1_s": process_seconds(repeats, *lat, "compress", str(dot), "--overwrite"),
@@ -77,7 +77,7 @@ def whole_processes(images: Path, folder: Path, quality: int, threads: int, repe
     source, packed, back = (str(folder / f"photo.{s}") for s in ("jpg", "lat", "png"))
     tiled(images, 12).save(source, "JPEG", quality=92, subsampling="4:4:4")
     common = ("--overwrite", "--threads", str(threads))
-    lat = ("-m", "codec.cli")
+    lat = ("-m", "codec")
     return {
         "compress_s": process_seconds(repeats, *lat, "compress", source, "-o", packed, "-q", str(quality), *common),
         "decompress_s": process_seconds(repeats, *lat, "decompress", packed, "-o", back, *common),

@@ -21,18 +21,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-from codec import container, exact, weights
+from codec import container, entropy_model, weights
 from codec.container import LATENT, Container, Header
 from codec.effort import DEFAULT as DEFAULT_EFFORT
 from codec.effort import STEPS, TUNES, Objective, descend
-from codec.entropy import SymbolReader, SymbolWriter, Tables
 from codec.errors import DesyncError, FormatError, LatError, LimitError, MissingModelError
 from codec.image import MAX_PIXELS, Picture, from_array, from_pillow, to_pillow
 from codec.model import Config, Model, zero_bin
+from codec.rans import SymbolReader, SymbolWriter, Tables
 from codec.tiles import Box, latent_bounds, tile_box, tiles_in
 
 TILE = 64  # latents a side: 1024 pixels
-ZERO_BINS = zero_bin(exact.SIGMAS)
+ZERO_BINS = zero_bin(entropy_model.SIGMAS)
 QUALITY = 50
 Write = Callable[[np.ndarray, np.ndarray], None]  # coded symbols of a pass, in order, and their tables
 Progress = Callable[[int, int], None]  # tiles done, tiles in all; with effort, steps of tiles
@@ -75,7 +75,7 @@ class Codec:
         model.load_state_dict(networks)
         self.model = model.eval().requires_grad_(False)
         self.device = torch.device("cpu")
-        self.entropy = exact.EntropyModel(part("exact."), self.cfg)
+        self.entropy = entropy_model.EntropyModel(part("exact."), self.cfg)
         t = {k: v.numpy() for k, v in part("tables.").items()}
         counted, gaussian, self.z_tables = (
             Tables.unpack(*(t[f"{label}.{part}"] for part in ("cdf", "length", "offset")))
@@ -267,7 +267,7 @@ class Codec:
         """
 
         def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
-            symbols = exact.gather(y, t).sub_(mu)
+            symbols = entropy_model.gather(y, t).sub_(mu)
             if threshold > 0.5:  # towards zero first, but not beyond it
                 symbols = F.softshrink(symbols, threshold - 0.5)
             small = symbols.abs() <= ZERO_BINS.take(index.long())
@@ -283,7 +283,7 @@ class Codec:
         """
 
         def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
-            return coded(exact.gather(z, t).sub_(mu), index, write)
+            return coded(entropy_model.gather(z, t).sub_(mu), index, write)
 
         return self.entropy.hyper(row, z.shape[2], z.shape[3], visit)
 
@@ -384,7 +384,7 @@ class Codec:
         return x[0].permute(1, 2, 0).mul(255).round_().clamp_(0, 255).byte().cpu().numpy()
 
     @torch.inference_mode()
-    def decode_tile(self, parsed: Container, index: int, passes: int = exact.PASSES) -> TileLatents:
+    def decode_tile(self, parsed: Container, index: int, passes: int = entropy_model.PASSES) -> TileLatents:
         """Latents and alpha of one tile; after fewer passes, ŷ is 0 where it is not known yet, and not verified.
 
         Raises: FormatError, DesyncError.
@@ -408,13 +408,13 @@ class Codec:
             used = index > 0
             values = torch.from_numpy(reader.get(index[used].numpy(), tables))
             symbols = torch.zeros_like(mu)
-            symbols[used] = values.clamp_(-exact.SYMBOL_LIMIT, exact.SYMBOL_LIMIT).float()
+            symbols[used] = values.clamp_(-entropy_model.SYMBOL_LIMIT, entropy_model.SYMBOL_LIMIT).float()
             return symbols
 
         z_hat = self.entropy.hyper(row, height, width, partial(read, self.z_tables))
         of_y = partial(read, self.y_tables[kind])
         y_hat, found = self.entropy.run(z_hat, row, box.height, box.width, of_y, passes)
-        if found != crc and passes == exact.PASSES:
+        if found != crc and passes == entropy_model.PASSES:
             raise DesyncError("decoded latents do not match their checksum: the stream was forged or damaged")
         return TileLatents(row, z_hat, y_hat, alpha)
 
@@ -442,7 +442,7 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
 
 def coded(residuals: Tensor, index: Tensor, write: Write | None) -> Tensor:
     """Residuals of a pass -> symbols; those at the smallest σ are other than 0 once in 50,000: not worth coding."""
-    symbols, used = residuals.round_().clamp_(1 - exact.SYMBOL_LIMIT, exact.SYMBOL_LIMIT - 1), index > 0
+    symbols, used = residuals.round_().clamp_(1 - entropy_model.SYMBOL_LIMIT, entropy_model.SYMBOL_LIMIT - 1), index > 0
     if write:
         write(symbols[used].int().numpy(), index[used].numpy())
     return symbols.mul_(used)

@@ -36,3 +36,8 @@ class MissingModelError(LatError):
 
 class DesyncError(LatError):
     """Decoded latents fail their checksum although the bytes are intact: forged file, or a bug worth reporting."""
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says; its kind, where it says nothing."""
+    return str(error) or type(error).__name__

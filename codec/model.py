@@ -15,7 +15,7 @@
 
 One network serves all rates: row q of 64 scales the features of g_a and g_s, y and z, channel by channel.
 Training runs the float functions in this file. Files are coded with the whole-number twin of everything
-between ẑ's prior and the symbols (`exact.py`), built from the same parameters.
+between ẑ's prior and the symbols (`entropy_model.py`), built from the same parameters.
 
 Needs torch alone, so that it trains wherever torch runs.
 """
@@ -67,7 +67,7 @@ class Config:
     def macs(self) -> dict[str, float]:
         """Multiply-accumulates per pixel, in thousands: encode, decode (each with entropy parameters), entropy.
 
-        As files are coded: the last layer of a pass is evaluated only for what the pass codes (`exact.py`).
+        As files are coded: the last layer of a pass is evaluated only for what the pass codes (`entropy_model.py`).
         """
         c, m, z, p = self.width, self.latents, self.hyper, self.context
 

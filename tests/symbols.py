@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from codec import Codec, container, exact
+from codec import Codec, container, entropy_model
 
 
 def digest(codec: Codec, data: bytes, order=None) -> str:
@@ -20,6 +20,6 @@ def digest(codec: Codec, data: bytes, order=None) -> str:
 if __name__ == "__main__":
     path, threads, layout = sys.argv[1:]
     torch.set_num_threads(int(threads))
-    exact.LAYOUT = getattr(torch, layout)
+    entropy_model.LAYOUT = getattr(torch, layout)
     with open(path, "rb") as file:
         print(digest(Codec.load(), file.read()))

@@ -12,12 +12,13 @@ import time
 import pytest
 from PIL import Image
 
-from codec import LatError, batch, container
+from codec import LatError, container
+from codec.command import batch
 from tests.conftest import ROOT, run
 
 
 def lat(*args, **kwargs):
-    return run("-m", "codec.cli", *map(str, args), text=True, **kwargs)
+    return run("-m", "codec", *map(str, args), text=True, **kwargs)
 
 
 GOOD = ["a.lat", "b.lat", "sub/c.lat", "sub/same.jpg.lat", "sub/same.png.lat"]
@@ -154,7 +155,7 @@ def test_killed_runs_leave_whole_files_or_none(tree, tmp_path, codec):
     (tree / "broken.jpg").unlink()
     generator = random.Random(1)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "codec.cli", "compress", str(tree), "-r", "--out-dir", str(out), "--quiet"]
+    command = [sys.executable, "-m", "codec", "compress", str(tree), "-r", "--out-dir", str(out), "--quiet"]
     for _ in range(6):
         child = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
         time.sleep(generator.uniform(0.8, 2.0))
@@ -170,7 +171,7 @@ def test_killed_runs_leave_whole_files_or_none(tree, tmp_path, codec):
 
 def test_interrupt_leaves_no_half_file(tree, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "codec.cli", "compress", str(tree), "-r", "--out-dir", str(out), "-j", "2"]
+    command = [sys.executable, "-m", "codec", "compress", str(tree), "-r", "--out-dir", str(out), "-j", "2"]
     child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
     time.sleep(2.0)
     os.killpg(child.pid, signal.SIGINT)

@@ -297,11 +297,12 @@ def test_the_page_works_in_a_browser(report, result):
 
 
 def test_lat_bench_is_the_same_command():
-    done = run("-m", "codec.cli", "bench", "--help", text=True)
+    done = run("-m", "codec", "bench", "--help", text=True)
     assert done.returncode == 0 and "--quick" in done.stdout, done.stderr
 
 
 def test_lat_bench_names_what_it_needs():
-    code = "import sys; sys.modules['scipy.interpolate'] = None\nfrom codec.cli import main; main(['bench', '--quick'])"
+    code = "import sys; sys.modules['scipy.interpolate'] = None\n"
+    code += "from codec.command.cli import main; main(['bench', '--quick'])"
     done = run("-c", code, text=True)
     assert done.returncode == 1 and "lat-codec[bench]" in done.stderr and "Traceback" not in done.stderr

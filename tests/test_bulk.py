@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codec import Codec, LatError, batch, bulk
+from codec import Codec, LatError
+from codec.bulk import driver as bulk
+from codec.bulk import engines, worker
+from codec.command import batch
 from tests.conftest import ROOT, run
 from tests.test_batch import GOOD, below
 
@@ -22,7 +25,7 @@ SUFFIXES = {".png", ".jpg"}
 
 
 def lat_bulk(*args):
-    return run("-m", "codec.cli", "bulk", *map(str, args), text=True)
+    return run("-m", "codec", "bulk", *map(str, args), text=True)
 
 
 def log(folder) -> dict[str, dict]:
@@ -83,7 +86,7 @@ def test_urls(crop):
     fs = fsspec.filesystem("memory")
     with fs.open("/photos/sub/a.png", "wb") as file:
         Image.fromarray(crop).save(file, "PNG")
-    plan = bulk.Plan("memory://photos", "memory://out", batch.Options(quality=20))
+    plan = worker.Plan("memory://photos", "memory://out", batch.Options(quality=20))
     jobs, done = bulk.missing(plan, SUFFIXES)
     assert [[row.status for row in rows] for rows in bulk.run(plan, jobs, "local", 1, 32)] == [["done"]]
     decoded = Codec.load().decode(fs.cat_file("/out/sub/a.lat"))
@@ -106,7 +109,7 @@ def test_bad_places_are_one_sentence(tmp_path, source, expected):
 def test_engine_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(LatError, match=r"lat-codec\[ray\]"):
-        bulk.RayEngine(lambda: None, 1)
+        engines.RayEngine(lambda: None, 1)
 
 
 def workers_of(driver: int, engine: str) -> list[int]:
@@ -136,7 +139,7 @@ def test_a_killed_worker_costs_nothing(tmp_path, photo, engine):
     for i in range(40):
         Image.fromarray(np.roll(pixels, 31 * i, axis=1)[:256, :384]).save(source / f"{i:02}.png")
     (source / "99.png").write_bytes(b"corrupt")
-    command = [sys.executable, "-m", "codec.cli", "bulk", source, out, "--engine", engine, "--workers", "2"]
+    command = [sys.executable, "-m", "codec", "bulk", source, out, "--engine", engine, "--workers", "2"]
     with subprocess.Popen([*command, "--batch", "4"], cwd=ROOT, stderr=subprocess.PIPE, text=True) as driver:
         deadline = time.monotonic() + 120
         while not list(out.glob("*.lat")) and time.monotonic() < deadline:
@@ -168,7 +171,7 @@ class Engine:
 
     def result(self, work):
         if any(job.source.startswith("deadly") for job in work.jobs):
-            raise bulk.WorkerDied("killed")
+            raise engines.WorkerDied("killed")
         return [batch.Row(job.source, job.target) for job in work.jobs]
 
     def replace(self, worker):
@@ -180,7 +183,7 @@ class Engine:
 
 def driven(tmp_path, names, size) -> list[batch.Row]:
     jobs = [batch.Job(f"{name}.png", f"{name}.lat") for name in names]
-    plan = bulk.Plan(str(tmp_path), str(tmp_path), batch.Options())
+    plan = worker.Plan(str(tmp_path), str(tmp_path), batch.Options())
     return [row for rows in bulk.run(plan, jobs, "fake", 1, size) for row in rows]
 
 

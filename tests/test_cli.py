@@ -18,7 +18,7 @@ def size_of(path):
 
 
 def lat(*args, **kwargs):
-    return run("-m", "codec.cli", *map(str, args), **kwargs)
+    return run("-m", "codec", *map(str, args), **kwargs)
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_info_and_verify(small_lat):
 def test_describing_a_file_needs_no_torch(small_lat, args):
     files = [] if args == ["--help"] else [str(small_lat)]
     code = (
-        "import sys; from codec.cli import main; main(sys.argv[1:], standalone_mode=False)\n"
+        "import sys; from codec.command.cli import main; main(sys.argv[1:], standalone_mode=False)\n"
         "print('torch' in sys.modules, 'numpy' in sys.modules)"
     )
     assert run("-c", code, *args, *files, text=True).stdout.endswith("False False\n")

@@ -6,9 +6,9 @@ import torch
 from click.testing import CliRunner
 
 from codec import Codec
-from codec.cli import main
+from codec.command.cli import main
 from codec.effort import STEPS
-from codec.latents import Latents
+from codec.latent.latents import Latents
 from codec.target import to_size
 from tests.conftest import psnr
 

@@ -11,10 +11,10 @@ import torch
 from click.testing import CliRunner
 from PIL import Image, ImageDraw
 
-from codec import anomaly, edit, generate, similar
-from codec.cli import main
+from codec.command.cli import main
 from codec.errors import FormatError, LatError, MissingModelError
-from codec.latents import Latents
+from codec.latent import anomaly, edit, generate, similar
+from codec.latent.latents import Latents
 from tests.conftest import PHOTO, psnr, run
 
 
@@ -83,7 +83,8 @@ def test_thread_counts_agree(codec, latents, tmp_path):
     latents.save(path)
     code = (
         "import sys, torch; torch.set_num_threads(int(sys.argv[1]))\n"
-        "import zlib; from codec import Codec, generate; from codec.latents import Latents\n"
+        "import zlib; from codec import Codec\n"
+        "from codec.latent import generate; from codec.latent.latents import Latents\n"
         "codec = Codec.load(); a = Latents.load(sys.argv[2]); b = generate.sample(codec, 300, 200, 7)\n"
         "print(zlib.crc32(a.to_file(codec)), zlib.crc32(a.coded(codec).y_hat.tobytes()), zlib.crc32(b.y_hat.tobytes()))"
     )

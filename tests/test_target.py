@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from codec import LatError
-from codec.cli import main
+from codec.command.cli import main
 from codec.target import next_level, to_psnr, to_size
 from tests.conftest import psnr
 

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from bench import heldout
 from codec import Codec, weights
-from codec.entropy import Tables
 from codec.model import PASSES, SIZES, Config, Model, pass_masks
+from codec.rans import Tables
 from codec.train import export, loop
 from codec.train.data import Photos
 from codec.train.grow import LargerNetworkError, at_lambdas, grow, latents_kept

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageFilter
 
-from codec import edit, weights
+from codec import weights
 from codec.coder import Codec
+from codec.latent import edit
 from codec.train.data import Photos
 
 Change = Callable[[Image.Image], Image.Image]

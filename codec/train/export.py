@@ -20,10 +20,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from codec import exact
+from codec import entropy_model
 from codec.coder import Codec
-from codec.entropy import quantise_pmf
 from codec.model import PASSES, SIGMA_MIN, Config, Model
+from codec.rans import quantise_pmf
 from codec.train.data import Photos
 from codec.train.loop import load_networks
 
@@ -58,9 +58,9 @@ def record_inputs(model: Model, crops: Tensor) -> dict[str, Tensor]:
 
 
 def exponents(*tops: Tensor, most: int = 14) -> Exponents:
-    """Largest exponents at which activations up to the largest of `tops` fit into exact.LIMIT."""
+    """Largest exponents at which activations up to the largest of `tops` fit into entropy_model.LIMIT."""
     top = torch.stack(tops).amax(0).double().clamp_min(1e-3)
-    return torch.floor(torch.log2(exact.LIMIT / top)).clamp(-12, most)
+    return torch.floor(torch.log2(entropy_model.LIMIT / top)).clamp(-12, most)
 
 
 def quantise(weight: Tensor, bias: Tensor, inputs: Exponents, outputs: Exponents) -> dict[str, Tensor]:
@@ -72,8 +72,8 @@ def quantise(weight: Tensor, bias: Tensor, inputs: Exponents, outputs: Exponents
     while True:
         scale = torch.exp2(shift)
         wi, bi = (w * scale.view(-1, *[1] * (w.ndim - 1))).round(), (b * scale).round()
-        reach = wi.abs().flatten(1).sum(1) * exact.LIMIT + bi.abs()
-        over = (reach >= exact.ACC_LIMIT) | (wi.abs().flatten(1).amax(1) >= 2**15)
+        reach = wi.abs().flatten(1).sum(1) * entropy_model.LIMIT + bi.abs()
+        over = (reach >= entropy_model.ACC_LIMIT) | (wi.abs().flatten(1).amax(1) >= 2**15)
         if not over.any():
             return {"weight": wi.to(torch.int16), "bias": bi.to(torch.int32), "shift": shift.to(torch.int8)}
         shift = torch.where(over, shift - 1, shift)
@@ -103,7 +103,7 @@ def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
     start = exponents(tops["h_s.up1.expand"])
     first = exponents(tops["h_s.block1.mix_in"], tops["h_s.block1.expand"], tops["h_s.up2.expand"])
     second = exponents(tops["h_s.block2.mix_in"], tops["h_s.block2.expand"], tops["h_s.out"])
-    gain = torch.exp(-model.gain_z.double()) * torch.exp2(start + exact.GAIN_BITS)
+    gain = torch.exp(-model.gain_z.double()) * torch.exp2(start + entropy_model.GAIN_BITS)
     out["z_gain"] = gain.round().clamp(0, 2**31 - 1).to(torch.int32)
     put("h_s.up1.expand", h_s.up1.expand, start, first.repeat_interleave(4))
     put_block("h_s.block1", h_s.block1, first)
@@ -112,9 +112,11 @@ def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
 
     # μ in units of 2^-MU_BITS; log σ as level = (log σ − log σ_min) / step in units of 2^-LEVEL_BITS
     def steps(channels: int) -> tuple[Tensor, Tensor, Exponents]:
-        step = torch.tensor([1.0] * channels + [1 / exact.LEVEL_STEP] * channels, dtype=torch.float64)
+        step = torch.tensor([1.0] * channels + [1 / entropy_model.LEVEL_STEP] * channels, dtype=torch.float64)
         origin = torch.tensor([0.0] * channels + [math.log(SIGMA_MIN)] * channels, dtype=torch.float64)
-        wide = torch.tensor([exact.MU_BITS] * channels + [exact.LEVEL_BITS] * channels, dtype=torch.float64)
+        wide = torch.tensor(
+            [entropy_model.MU_BITS] * channels + [entropy_model.LEVEL_BITS] * channels, dtype=torch.float64
+        )
         return step, origin, wide
 
     step, origin, wide = steps(m)
@@ -150,7 +152,7 @@ def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
 def gaussian_tables() -> np.ndarray:
     """Probabilities of −REACH … REACH under a Gaussian of each σ level, as training has them."""
     edges = torch.arange(-REACH, REACH + 2, dtype=torch.float64) - 0.5
-    return torch.diff(torch.special.ndtr(edges / exact.SIGMAS.double()[:, None])).numpy()
+    return torch.diff(torch.special.ndtr(edges / entropy_model.SIGMAS.double()[:, None])).numpy()
 
 
 def counted(codec: Codec, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:

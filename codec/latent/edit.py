@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from codec import weights
 from codec.coder import Codec
 from codec.errors import LatError, MissingModelError
-from codec.latents import Latents, step
+from codec.latent.latents import Latents, step
 
 MIN_VARIANCE = 1e-6  # of a channel, below which its scale is not fitted
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from codec import FormatError
-from codec.entropy import SymbolReader, SymbolWriter, Tables, quantise_pmf
+from codec.rans import SymbolReader, SymbolWriter, Tables, quantise_pmf
 from tests.conftest import run
 
 TABLES = Tables([quantise_pmf(np.array([0.25, 0.5, 0.2])), quantise_pmf(np.full(9, 0.1))], [-1, -4])
@@ -65,7 +65,7 @@ def test_damaged_tables_are_refused():
 
 def test_only_the_coder_of_compressai_is_loaded():
     code = (
-        "import sys, codec.entropy as e; e._extension('ans'); e._extension('_CXX')\n"
+        "import sys, codec.rans as e; e._extension('ans'); e._extension('_CXX')\n"
         "heavy = {'compressai', 'torchvision', 'torch_geometric'}\n"
         "print([m for m in sys.modules if m.split('.')[0] in heavy])"
     )
@@ -76,7 +76,7 @@ def test_only_the_coder_of_compressai_is_loaded():
 def test_the_coder_can_be_imported_by_others_as_well():
     """pybind11 types cannot be registered twice: a later ordinary import must find the same module."""
     code = (
-        "import sys, types, importlib.util, codec.entropy as e\n"
+        "import sys, types, importlib.util, codec.rans as e\n"
         "e._extension('ans')\n"
         "spec = importlib.util.find_spec('compressai')\n"
         "package = types.ModuleType('compressai'); package.__path__ = spec.submodule_search_locations\n"

@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.numpy import load
 
-from codec import FormatError, coder, container, exact, weights
-from codec.exact import EntropyModel
+from codec import FormatError, coder, container, entropy_model, weights
+from codec.entropy_model import EntropyModel
 from codec.tiles import Box
 from tests.conftest import run
 from tests.reference import Reference, read_file
@@ -24,8 +24,8 @@ def test_numpy_integers_agree_to_the_last_bit(codec, photo, row):
     indices = torch.zeros_like(y, dtype=torch.uint8)
 
     def visit(t, mu, index):
-        exact.scatter(indices, t, index)
-        return (exact.gather(y, t) - mu).round() * (index > 0)
+        entropy_model.scatter(indices, t, index)
+        return (entropy_model.gather(y, t) - mu).round() * (index > 0)
 
     z_hat = codec.quantise_z(z, row)
     y_hat, _ = codec.entropy.run(z_hat, row, 12, 19, visit)
@@ -106,7 +106,7 @@ def test_a_machine_that_sums_inexactly_falls_back_to_float64(codec, real_file, m
     """As with fast-math settings that round float32 inputs to bfloat16."""
     tensors = load(weights.locate(weights.DEFAULT).read_bytes())
     part = {k.removeprefix("exact."): torch.from_numpy(v) for k, v in tensors.items() if k.startswith("exact.")}
-    monkeypatch.setattr(exact, "_sums_are_exact", lambda dtype: dtype == torch.float64)
+    monkeypatch.setattr(entropy_model, "_sums_are_exact", lambda dtype: dtype == torch.float64)
     expected = digest(codec, real_file.read_bytes())
     monkeypatch.setattr(codec, "entropy", EntropyModel(part, codec.cfg))
     assert codec.entropy.dtype == torch.float64

@@ -13,7 +13,7 @@ import numpy as np
 
 from codec import container
 from codec.coder import Codec
-from codec.latents import step
+from codec.latent.latents import step
 from codec.model import PASSES
 from codec.tiles import latent_bounds, tile_box
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import click
 
-from codec import __version__, batch, container, files, weights
-from codec.batch import Job, Options, Row
-from codec.cli_parts import FAILED, LatCommand, parse_region, picture_suffixes, together
+from codec import __version__, container, files, weights
+from codec.command import batch
+from codec.command.batch import Job, Options, Row
+from codec.command.latent_cli import latent
+from codec.command.parts import FAILED, LatCommand, parse_region, picture_suffixes, together
 from codec.errors import LatError
-from codec.latent_cli import latent
 
 NOTHING_TO_DO = 3
 
@@ -343,7 +344,7 @@ def bulk(source, target, engine, workers, shards, size, quiet, **encoder) -> Non
     Both may be folders or URLs (s3://bucket/photos). The same command again goes on where a run was stopped.
     DST/log.jsonl has a row for every picture, failures too.
     """
-    from codec import bulk
+    from codec.bulk import driver as bulk
 
     plan = bulk.Plan(source, target, encoding(**encoder), shards)
     start = time.perf_counter()

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from codec import exact
+from codec import entropy_model
 from codec.coder import QUALITY, Codec
 from codec.container import LATENT
-from codec.entropy import Tables
 from codec.errors import LatError
-from codec.latents import HYPER, Latents, hyper_box
+from codec.latent.latents import HYPER, Latents, hyper_box
+from codec.rans import Tables
 from codec.tiles import Box
 
 CONTEXT = 8  # latents around a hole that its filling is drawn from
@@ -97,13 +97,13 @@ def keeping(
     spread = variance[None, :, None, None].expand_as(y)
 
     def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
-        hidden, given = exact.gather(where, t), exact.gather(y, t)
-        precision = (1 / exact.SIGMAS[index.long()] ** 2, 1 / exact.gather(spread, t))
+        hidden, given = entropy_model.gather(where, t), entropy_model.gather(y, t)
+        precision = (1 / entropy_model.SIGMAS[index.long()] ** 2, 1 / entropy_model.gather(spread, t))
         total = precision[0] + precision[1]
         best = (mu * precision[0] + given * precision[1]) / total
         noise = torch.from_numpy(random.standard_normal(len(mu), np.float32))
         value = torch.where(hidden, best + temperature * noise / total.sqrt(), given)
-        return (value - mu).mul_(2**exact.MU_BITS).round_().mul_(2.0**-exact.MU_BITS)
+        return (value - mu).mul_(2**entropy_model.MU_BITS).round_().mul_(2.0**-entropy_model.MU_BITS)
 
     return visit
 

@@ -24,12 +24,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from codec import exact
+from codec import entropy_model
 from codec.coder import Codec
 from codec.container import LATENT
 from codec.errors import LatError
 from codec.image import from_array, from_pillow
-from codec.latents import Latents, step
+from codec.latent.latents import Latents, step
 
 QUALITY = 80
 ERROR_QUALITY = 20  # where detail that is hard to predict is already lost
@@ -55,13 +55,13 @@ def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
     latents = Latents.from_image(codec, image, QUALITY, coded=False)
     surprise = np.empty(latents.y_hat.shape[1:], np.float32)
     for box in latents.tiles():
-        y = torch.from_numpy(latents.y_hat[(None, ..., *box.slices)]).contiguous(memory_format=exact.LAYOUT)
+        y = torch.from_numpy(latents.y_hat[(None, ..., *box.slices)]).contiguous(memory_format=entropy_model.LAYOUT)
         excess = torch.zeros_like(y)
 
         def visit(t: int, mu: Tensor, index: Tensor, y: Tensor = y, excess: Tensor = excess) -> Tensor:
-            residual = exact.gather(y, t) - mu
-            variance = exact.SIGMAS[index.long()] ** 2 + 1 / 12
-            exact.scatter(excess, t, BITS * (residual**2 / variance - 1))
+            residual = entropy_model.gather(y, t) - mu
+            variance = entropy_model.SIGMAS[index.long()] ** 2 + 1 / 12
+            entropy_model.scatter(excess, t, BITS * (residual**2 / variance - 1))
             return residual.round().mul_(index > 0)
 
         z_hat = codec.quantise_z(codec.hyper_analyse(y, latents.row), latents.row)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from codec import batch, container, files, weights
-from codec.cli_parts import LatCommand, parse_region, picture_suffixes, together
+from codec import container, files, weights
+from codec.command import batch
+from codec.command.parts import LatCommand, parse_region, picture_suffixes, together
 from codec.errors import LatError
 
 EDIT_QUALITY = 90
@@ -69,7 +70,7 @@ def read(source: str, model: str, quality: float):
     Raises: LatError.
     """
     from codec import image as images
-    from codec.latents import Latents
+    from codec.latent.latents import Latents
 
     data = files.read_bytes(source)
     try:
@@ -123,7 +124,7 @@ def convert(source, model, quality, output, overwrite) -> None:
 )
 def sample(size, seed, count, temperature, model, quality, output, overwrite) -> None:
     """Pictures that the model makes up: texture and light, not objects."""
-    from codec import generate
+    from codec.latent import generate
 
     if count > 1 and "{seed}" not in output:
         raise click.UsageError("-n writes several files: put {seed} into -o, as in -o 'sample-{seed}.png'")
@@ -141,7 +142,7 @@ temperature_option = click.option(
 @command(click.argument("source", metavar="IN"), box_option, seed_option, temperature_option, common)
 def fill(source, box, seed, temperature, model, quality, output, overwrite) -> None:
     """Forget what is in a box and let the model fill it from around. For small holes."""
-    from codec import generate
+    from codec.latent import generate
 
     codec, latents = read(source, model, quality)
     write(
@@ -161,7 +162,7 @@ def fill(source, box, seed, temperature, model, quality, output, overwrite) -> N
 )
 def outpaint(source, by, seed, temperature, model, quality, output, overwrite) -> None:
     """Go on beyond the borders, a few dozen pixels on every side."""
-    from codec import generate
+    from codec.latent import generate
 
     codec, latents = read(source, model, quality)
     write(codec, generate.outpaint(codec, latents, -(-by // container.LATENT), seed, temperature), output, overwrite)
@@ -176,7 +177,7 @@ def outpaint(source, by, seed, temperature, model, quality, output, overwrite) -
 )
 def blend(first, second, t, frames, model, quality, output, overwrite) -> None:
     """Between two pictures of the same size, in latent space."""
-    from codec import edit
+    from codec.latent import edit
 
     codec, a = read(first, model, quality)
     _, b = read(second, model, quality)
@@ -201,7 +202,7 @@ def blend(first, second, t, frames, model, quality, output, overwrite) -> None:
 )
 def paste(target, patch, box, at, soft, model, quality, output, overwrite) -> None:
     """A box of B into A, with soft borders, on the grid of 16 pixels."""
-    from codec import edit
+    from codec.latent import edit
 
     codec, a = read(target, model, quality)
     _, b = read(patch, model, quality)
@@ -219,7 +220,7 @@ def paste(target, patch, box, at, soft, model, quality, output, overwrite) -> No
 )
 def edit(source, direction, strength, path, model, quality, output, overwrite) -> None:
     """Sharper, brighter, less noise …: along a direction found from photographs."""
-    from codec import edit as edits
+    from codec.latent import edit as edits
 
     codec, latents = read(source, model, quality)
     known = edits.load(path or edits.directions_file(codec))
@@ -231,7 +232,7 @@ def edit(source, direction, strength, path, model, quality, output, overwrite) -
 @command(model_option)
 def directions(model) -> None:
     """List the directions that belong to the weights."""
-    from codec import edit as edits
+    from codec.latent import edit as edits
 
     click.echo("\n".join(edits.load(edits.directions_file(batch.load_codec(model, None)))))
 
@@ -262,8 +263,8 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
     """
     import numpy as np
 
-    from codec import anomaly as anomalies
     from codec import image as images
+    from codec.latent import anomaly as anomalies
 
     codec = batch.load_codec(model, None)
 
@@ -318,7 +319,7 @@ def similar(folder, image, count, as_json, model) -> None:
     import numpy as np
 
     from codec import image as images
-    from codec import similar as similarity
+    from codec.latent import similar as similarity
 
     paths, vectors = [], []
     for path in pictures_in(folder, {".lat"}):

@@ -1,0 +1,1 @@
+"""The `lat` command: what it says, asks and prints."""

@@ -1,0 +1,1 @@
+"""What can be done with latents themselves: sample, fill, blend, edit, find anomalies and similar pictures."""
