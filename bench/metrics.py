@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
 from pytorch_msssim import ms_ssim as _ms_ssim
 from scipy.interpolate import PchipInterpolator
-from ssimulacra2 import compute_ssimulacra2
+
+from codec.ssimulacra2 import SMALLEST, score
 
 LUMA = np.array([0.299, 0.587, 0.114])  # BT.601, as in JPEG's Y
 
@@ -39,13 +38,10 @@ def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float | None:
 
     None where the picture is too small for its first scale.
     """
-    if min(a.shape[:2]) < 8:
+    if min(a.shape[:2]) < SMALLEST:
         return None
-    files = []
-    for array in (a, b):
-        files.append(io.BytesIO())
-        Image.fromarray(array).save(files[-1], "PPM")
-    return float(compute_ssimulacra2(*files))
+    x, y = (torch.tensor(v, dtype=torch.float64).permute(2, 0, 1)[None] / 255 for v in (a, b))
+    return float(score(x, y))
 
 
 METRICS = {"psnr": psnr, "psnr_y": psnr_y, "ms_ssim": ms_ssim, "ssimulacra2": ssimulacra2}
