@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import torch
 
-from codec.model import Config
+from codec.config import Config
 from codec.train import loop
 
 SMALL = Config(width=32, latents=64, hyper=16, context=32, enc_blocks=2, dec_blocks=2, context_blocks=1)

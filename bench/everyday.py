@@ -24,8 +24,9 @@ import click
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from codec import Codec, coder, weights
+from codec import Codec, weights
 from codec.command import batch
+from codec.settings import TILE
 
 from .metrics import psnr
 
@@ -143,9 +144,9 @@ def corpus(out: Path) -> None:
 @out_option
 def seams(images: Path, out: Path) -> None:
     """PSNR within 8 pixels of tile borders, tiled (256 pixels) against untiled, at the same places."""
-    codec, usual, result = Codec.load(), coder.TILE, {}
+    codec, result = Codec.load(), {}
     for quality in (10, 40, 80):
-        squared: dict[int, list[float]] = {16: [], usual: []}
+        squared: dict[int, list[float]] = {16: [], TILE: []}
         sizes = dict.fromkeys(squared, 0)
         for path in sorted(images.glob("*.png")):
             with Image.open(path) as opened:
@@ -154,13 +155,11 @@ def seams(images: Path, out: Path) -> None:
             for k in range(256, max(band.shape), 256):
                 band[max(0, k - 8) : k + 8] = band[:, max(0, k - 8) : k + 8] = True
             for tile in squared:
-                coder.TILE = tile
-                data = codec.encode(original, quality)
+                data = codec.encode(original, quality, tile=tile)
                 sizes[tile] += len(data)
                 decoded = np.asarray(codec.decode(data))
                 squared[tile].append(np.mean((decoded[band].astype(float) - original[band]) ** 2))
-        coder.TILE = usual
-        tiled, whole = (float(np.mean([10 * math.log10(255**2 / m) for m in squared[t]])) for t in (16, usual))
+        tiled, whole = (float(np.mean([10 * math.log10(255**2 / m) for m in squared[t]])) for t in (16, TILE))
         result[quality] = {"tiled_db": tiled, "untiled_db": whole, "seam_db": whole - tiled, "bytes": sizes}
         click.echo(f"q {quality}: seam band {tiled:.3f} dB tiled, {whole:.3f} dB untiled: {whole - tiled:+.4f} dB")
     out.write_text(json.dumps({"weights": codec.name, "by_quality": result}, indent=1) + "\n")

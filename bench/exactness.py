@@ -26,7 +26,7 @@ def float_bits(codec: Codec, image: Image.Image, quality: float) -> float:
     x = torch.tensor(np.asarray(image), dtype=torch.float32).permute(2, 0, 1)[None] / 255
     x = F.pad(x, (0, -x.shape[3] % 16, 0, -x.shape[2] % 16), mode="replicate")
     x = x.contiguous(memory_format=torch.channels_last)
-    _, bpp = codec.model(x, torch.tensor([codec.row(quality)]), noise=False)
+    _, bpp = codec.model(x, torch.tensor([codec.cfg.row(quality)]), noise=False)
     return bpp.item() * x.shape[2] * x.shape[3]
 
 

@@ -18,10 +18,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import laplace
 
 from codec import Codec
-from codec.coder import TILE
 from codec.container import LATENT
 from codec.latent import anomaly, edit, generate
 from codec.latent.latents import Latents
+from codec.settings import TILE
 from codec.train.data import decode_rgb, read_files
 from codec.weights import DEFAULT
 
@@ -76,10 +76,10 @@ def own_entropy(codec: Codec, latents: Latents) -> float:
     if max(latents.grid) > TILE:
         raise ValueError("one tile only")
     y, z = torch.from_numpy(latents.y_hat[None]), torch.from_numpy(latents.z_hat[None])
-    of_y, of_z = entropies(codec.y_tables[0]), entropies(codec.z_tables)
+    of_y, of_z = entropies(codec.tiles.y_tables[0]), entropies(codec.tiles.z_tables)
     bits: list[float] = []
-    codec.quantise_z(z, latents.row, lambda symbols, index: bits.append(of_z[index].sum()))
-    codec.quantise(y, z, latents.row, lambda symbols, index: bits.append(of_y[index].sum()))
+    codec.tiles.quantise_z(z, latents.row, lambda symbols, index: bits.append(of_z[index].sum()))
+    codec.tiles.quantise(y, z, latents.row, lambda symbols, index: bits.append(of_y[index].sum()))
     return float(sum(bits))
 
 

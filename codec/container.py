@@ -17,6 +17,7 @@ VERSION = (1, 0)
 MODES = ("L", "LA", "RGB", "RGBA")
 MAX_SIDE = 2**31 - 1
 LATENT = 16  # pixels per latent, each way
+HYPER = 4  # latents per position of ẑ, each way
 MAX_TILE = 64  # latents a side: what a reader must be able to hold
 MIN_TILE_BYTES = 13  # rate row, CRC and the shortest stream
 FINGERPRINT_BYTES = 8
@@ -39,6 +40,10 @@ class Header:
         """Tiles across and down."""
         side = self.tile * LATENT
         return -(-self.width // side), -(-self.height // side)
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.mode in ("LA", "RGBA")
 
     def pack(self) -> bytes:
         flags = 0

@@ -11,23 +11,28 @@ exact at whole numbers and, coordinate by coordinate, without a minimum between 
 number, hence proximal steps: downhill in the own interval and never past its ends in one step, off a whole number only
 where one of the two sides leads down. Steps are scaled by c, which a random projection estimates for each channel.
 
-The result is an ordinary file. Levels beyond 3 are numbers of such steps.
+The result is an ordinary file. Efforts from 4 on are numbers of such steps (`settings.STEPS`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from codec.container import LATENT
+from codec.engine.torch_engine import to_tensor
 from codec.model import Model, gaussian_likelihood
+from codec.settings import Settings
 from codec.tiles import Box
 
-STEPS = {1: 0, 2: 0, 3: 0, 4: 3, 5: 6, 6: 12, 7: 30, 8: 60, 9: 130}  # by effort
-DEFAULT = 3
+if TYPE_CHECKING:
+    from codec.coder import Codec
+
 Y_PACE = 0.25  # part of a Newton step in each coordinate alone: its neighbours move at the same time
 Z_PACE = (0.2, 0.05)  # the same for z, at first and at last
 Z_PART = 0.7  # of the steps; then z is rounded, and y follows the μ that are final
@@ -68,7 +73,7 @@ class Objective:
         return self.model.predict_z(z, self.row, quantise=unrounded)[1:]
 
     def gradients(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Prediction, Prediction]:
-        """Of D and all bits by y and z, but for each one's own symbol; what predicts y and z."""
+        """Gradients of D + bits by y and z, excluding each latent's own bits; and (μ, log σ) of y and z."""
         y_free, z_free = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
         of_y, of_z = self.prediction(y_free, z_free), self.prediction_z(z_free)
         bits = symbol_bits(y, *of_y).sum() + symbol_bits(z, *of_z).sum()
@@ -122,17 +127,45 @@ def structural_error(pixels: Tensor, weight: float) -> Residuals:
     return residuals
 
 
-TUNES = {"psnr": squared_error, "ms-ssim": structural_error}
+DISTORTIONS = {"psnr": squared_error, "ms-ssim": structural_error}  # by `Settings.tune`
 
 
-def descend(objective: Objective, y: Tensor, z: Tensor, effort: int, step_done: Callable) -> list[tuple]:
-    """y (1, M, h, w) and z on their way down: every few of the STEPS[effort] and at the end, unrounded.
+@torch.inference_mode(False)  # gradients are needed even under a caller's inference_mode
+@torch.autocast("cpu", enabled=False)
+def refine(
+    codec: Codec, pixels: np.ndarray, box: Box, settings: Settings, step_done: Callable[[], None]
+) -> tuple[Tensor, Tensor]:
+    """y and ẑ of the latents in `box` of a picture (H, W, C): those whose file costs least in bits + λ · distortion."""
+    engine, row = codec.engine, codec.cfg.row(settings.quality)
+    height, width = pixels.shape[:2]
+    seen = box.grow(codec.cfg.decoder_reach, Box(0, 0, -(-width // LATENT), -(-height // LATENT)))
+    around, own = codec.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
+    y = around[(..., *own.slices)]
+    x = to_tensor(pixels[(box * LATENT).slices]).to(engine.device)
+    residuals = DISTORTIONS[settings.tune](x, float(engine.model.lambdas[row]) / 3)
+
+    def cost(candidate: tuple[Tensor, Tensor]) -> float:
+        y, z_hat = candidate
+        decoded = around.clone()
+        decoded[(..., *own.slices)] = codec.tiles.quantise(y, z_hat, row)[0]
+        decoded = to_tensor(engine.synthesise(decoded, row)[(own * LATENT).slices]).to(engine.device)
+        error = decoded[..., : x.shape[2], : x.shape[3]] - x
+        distortion = sum(float(r.square().sum(dtype=torch.float64)) for r in residuals(error))
+        return 8 * len(codec.tiles.encode(y, z_hat, row)) + distortion
+
+    objective = Objective(engine.model, around.to(engine.device), own, engine.rows(row), x, residuals)
+    z = engine.hyper_analyse(y, row)
+    found = descend(objective, y.to(engine.device), z.to(engine.device), settings.steps, step_done)
+    return min(((y.cpu(), codec.tiles.quantise_z(z.cpu(), row)) for y, z in [(y, z), *found]), key=cost)
+
+
+def descend(objective: Objective, y: Tensor, z: Tensor, steps: int, step_done: Callable) -> list[tuple[Tensor, Tensor]]:
+    """y (1, M, h, w) and z on their way down: every few of the `steps` and at the end, unrounded.
 
     The float model that is descended differs a little from the whole-number one that codes: the caller takes the best
     by what they really cost.
     """
-    steps, model = STEPS[effort], objective.model
-    found = []
+    model, found = objective.model, []
     with torch.inference_mode(False), torch.enable_grad():
         y, z = y.clone(), z.clone()
         y_curve, z_curve = objective.curvature(y, z)

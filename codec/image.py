@@ -12,9 +12,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from codec.container import MODES
 from codec.errors import LatError, LimitError
+from codec.settings import MAX_PIXELS
 
 XMP_KEY = "XML:com.adobe.xmp"
-MAX_PIXELS = 2**28  # default limit on both sides: a gigabyte of RGB needs to be asked for
 
 
 @dataclass
@@ -103,6 +103,18 @@ def from_array(array: np.ndarray) -> Picture:
     if 0 in array.shape:
         raise LatError(f"array of shape {array.shape} has no pixels")
     return Picture(array, MODES[array.shape[2] - 1])
+
+
+def as_picture(image: Image.Image | np.ndarray | Picture) -> Picture:
+    """Raises: LatError."""
+    if isinstance(image, Image.Image):
+        return from_pillow(image)
+    return from_array(image) if isinstance(image, np.ndarray) else image
+
+
+def to_grey(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> (H, W, 1): the rounded mean, as files of mode L are decoded."""
+    return np.round(pixels.mean(2, keepdims=True)).astype(np.uint8)
 
 
 def to_pillow(pixels: np.ndarray, metadata: dict[str, bytes]) -> Image.Image:

@@ -17,81 +17,35 @@ One network serves all rates: row q of 64 scales the features of g_a and g_s, y 
 Training runs the float functions in this file. Files are coded with the whole-number twin of everything
 between ẑ's prior and the symbols (`entropy_model.py`), built from the same parameters.
 
-Needs torch alone, so that it trains wherever torch runs.
+Needs torch alone (and config.py), so that it trains wherever torch runs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SLOPE = 0.125  # LeakyReLU; a power of two, so that whole-number evaluation can follow it exactly
-Y_SCALE = 1 / 16  # networks see y and ŷ times this: the PCA shortcut works at 16 × pixel scale
-Z_SCALE = 1 / 4  # and the context model of ẑ sees it times this
-SIGMA_MIN, SIGMA_MAX, SIGMA_LEVELS = 0.11, 256.0, 64  # log-spaced scale table
-PASSES = 4
-DEAD_ZONE = 0.008  # σ² times what the zero bin of a residual is wider, on either side, than half a step
-
-# Which channel group is coded in which pass, for each of the four positions of a 2×2 square of latents:
-# after every pass each position knows one group more, and no two neighbours know the same ones
-# (the quadtree split of DCVC-DC, arXiv:2302.14402).
-POSITIONS = ((0, 0), (0, 1), (1, 0), (1, 1))
-GROUP_OF_PASS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))  # [pass][position] -> group
-
-
-@dataclass(frozen=True)
-class Config:
-    """Size of the network. Widths in channels; `macs()` gives the arithmetic per pixel."""
-
-    width: int = 128  # C, of g_a and g_s at 1/8 resolution
-    latents: int = 288  # M, channels of y; PCA of 16×16 patches reaches 37.5 dB on Kodak with 192, 43.9 with 288
-    hyper: int = 64  # Z, channels of z
-    context: int = 128  # P, width of the context model of y; that of z is Z wide
-    enc_blocks: int = 4
-    dec_blocks: int = 4
-    context_blocks: int = 2
-    z_blocks: int = 2  # of the context model of z
-    rates: int = 64
-    lambda_min: float = 0.00058  # `-q 0`: 26.2 dB on Kodak, where the published curves of BPG and VTM begin
-    lambda_max: float = 0.25
-
-    def log_lambdas(self) -> Tensor:
-        """(rates,): natural logarithm of the λ of every rate row."""
-        return torch.linspace(math.log(self.lambda_min), math.log(self.lambda_max), self.rates)
-
-    def macs(self) -> dict[str, float]:
-        """Multiply-accumulates per pixel, in thousands: encode, decode (each with entropy parameters), entropy.
-
-        As files are coded: the last layer of a pass is evaluated only for what the pass codes (`entropy_model.py`).
-        """
-        c, m, z, p = self.width, self.latents, self.hyper, self.context
-
-        def block(n: int) -> int:
-            return 6 * n * n + 9 * n
-
-        g_a = (192 * c + self.enc_blocks * block(c)) / 64 + (9 * c + 768) * m / 256
-        g_s = (192 * c + self.dec_blocks * block(c)) / 64 + (4 * c + 768) * m / 256
-        h_a = (m * z + block(z)) / 256 + (9 * z * z + block(z)) / 1024 + 9 * z * z / 4096
-        z_passes = (2 * z * z + 3 * (2 * z * z + self.z_blocks * block(z) + 2 * z * z / PASSES)) / 4096
-        h_s = 4 * z * z / 4096 + (block(z) + 4 * z * z) / 1024 + (block(z) + 2 * m * z) / 256
-        passes = (2 * m * p + 3 * ((p + m) * p + self.context_blocks * block(p) + 2 * m * p / PASSES)) / 256
-        entropy = z_passes + h_s + passes
-        named = {"encode": g_a + h_a + entropy, "decode": g_s + entropy, "entropy": entropy}
-        return {name: round(value / 1000, 2) for name, value in named.items()}
+from codec.config import (
+    DEAD_ZONE,
+    GROUP_OF_PASS,
+    PASSES,
+    POSITIONS,
+    SIGMA_MAX,
+    SIGMA_MIN,
+    SLOPE,
+    Y_SCALE,
+    Z_SCALE,
+    Config,
+)
 
 
-SIZES = {
-    "fast": Config(),
-    # λ from lower on: at the same λ it has a higher PSNR, and both should begin at the same quality
-    "best": Config(
-        width=256, latents=320, context=160, enc_blocks=6, dec_blocks=5, context_blocks=3, lambda_min=0.00048
-    ),
-}
+def log_lambdas(cfg: Config) -> Tensor:
+    """(rates,): natural logarithm of the λ of every rate row."""
+    return torch.linspace(math.log(cfg.lambda_min), math.log(cfg.lambda_max), cfg.rates)
 
 
 def round_ste(x: Tensor) -> Tensor:
@@ -99,8 +53,8 @@ def round_ste(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach()
 
 
-def zero_bin(sigma: Tensor) -> Tensor:
-    """What a residual must exceed not to become 0: half a step, and more the smaller σ is.
+def dead_zone(sigma: Tensor) -> Tensor:
+    """Half the width of the bin of 0: half a step, and more the smaller σ is.
 
     There ± 1 takes many bits: for 0.6 it costs more than it mends, and what is predicted from it is worse.
     """
@@ -110,7 +64,7 @@ def zero_bin(sigma: Tensor) -> Tensor:
 def quantise(residual: Tensor, log_sigma: Tensor) -> Tensor:
     """Residuals as files hold them; the gradient passes straight through."""
     sigma = log_sigma.detach().exp().clamp_min(SIGMA_MIN)
-    return residual + (residual.round() * (residual.abs() > zero_bin(sigma)) - residual).detach()
+    return residual + (residual.round() * (residual.abs() > dead_zone(sigma)) - residual).detach()
 
 
 class _LowerBound(torch.autograd.Function):
@@ -221,7 +175,6 @@ class Analysis(nn.Module):
         self.after = blocks(c, cfg.enc_blocks - cfg.enc_blocks // 2)
         self.down = Down(c, m, gain=0.1)
         self.linear = PrecisePointwise(768, m)
-        self.reach = 8 * (cfg.enc_blocks + 1)  # pixels beyond a latent's own 16×16 that it depends on
 
     def forward(self, x: Tensor, gain: Tensor) -> Tensor:
         f = self.before(self.stem(F.pixel_unshuffle(x, 8))) * gain  # (B, C, H/8, W/8)
@@ -239,7 +192,6 @@ class Synthesis(nn.Module):
         self.after = blocks(c, cfg.dec_blocks - cfg.dec_blocks // 2)
         self.head = Pointwise(c, 192, gain=0.1)
         self.linear = PrecisePointwise(m, 768)
-        self.reach = -(-cfg.dec_blocks // 2)  # latents beyond its own that a pixel depends on
 
     def forward(self, y: Tensor, gain: Tensor) -> Tensor:
         f = self.before(self.up(y * Y_SCALE)) * gain  # (B, C, H/8, W/8)
@@ -330,7 +282,7 @@ class Model(nn.Module):
         self.gain_y_inverse = nn.Parameter(-slope.clone())
         self.gain_z = nn.Parameter(torch.zeros(n, z))
         self.z_prior = nn.Parameter(torch.zeros(n, 2 * z))  # first guess of μ and log σ of z
-        self.register_buffer("lambdas", cfg.log_lambdas().exp(), persistent=False)
+        self.register_buffer("lambdas", log_lambdas(cfg).exp(), persistent=False)
 
     @torch.no_grad()
     def init_linear(self, mean: Tensor, basis: Tensor, variance: Tensor) -> None:

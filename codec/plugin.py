@@ -22,9 +22,8 @@ class LatImageFile(ImageFile.ImageFile):
     format_description = "lat learned image codec"
 
     def _open(self) -> None:
-        self._data = self.fp.read()
         try:
-            self._parsed = container.parse(self._data)
+            self._parsed = container.parse(self.fp.read())
         except LatError as error:
             raise SyntaxError(str(error)) from None
         header = self._parsed.header
@@ -53,11 +52,11 @@ class LatImageFile(ImageFile.ImageFile):
 
             header = self._parsed.header
             try:
-                decoded = Codec.for_file(self._data).decode(self._data, max_pixels=header.width * header.height)
+                decoded = Codec.for_file(self._parsed).decode(self._parsed, max_pixels=header.width * header.height)
             except LatError as error:
                 raise OSError(f"cannot decode .lat file: {error}") from None
             self.im = decoded.im
-            self._parsed = self._data = None
+            self._parsed = None
             if self._exclusive_fp and self._close_exclusive_fp_after_loading:
                 self.fp.close()
             self.fp = None
@@ -70,8 +69,9 @@ def _accept(prefix: bytes) -> bool:
 
 def _save(image: Image.Image, target: BinaryIO, filename: str | bytes) -> None:
     from codec import weights
-    from codec.coder import QUALITY, Codec
+    from codec.coder import Codec
     from codec.image import from_pillow
+    from codec.settings import QUALITY
 
     options = image.encoderinfo
     quality = options.get("quality", QUALITY)

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
-from codec.coder import Codec, as_picture
-from codec.effort import DEFAULT as DEFAULT_EFFORT
+from codec.coder import Codec
+from codec.config import Config
 from codec.errors import LatError
-from codec.image import Picture
+from codec.image import Picture, as_picture
+from codec.settings import Settings
 
 SPAN = 0.035  # of the threshold, that saves about what one row less does (2 to 8 % of the bytes)
 SIZE_TOLERANCE = 0.03  # below the wanted size
@@ -40,9 +41,9 @@ class Found:
 
 
 def to_size(
-    codec: Codec, image: Image.Image | np.ndarray | Picture, size: int, effort: int = DEFAULT_EFFORT, tune: str = "psnr"
+    codec: Codec, image: Image.Image | np.ndarray | Picture, size: int, settings: Settings = Settings()
 ) -> Found:
-    """The best file of at most `size` bytes. `effort` and `tune` as for `Codec.encode`.
+    """The best file of at most `size` bytes. What `settings` say of quality and threshold does not count.
 
     Raises: LatError where even the lowest quality is larger; it says what is possible.
     """
@@ -57,18 +58,15 @@ def to_size(
     goal = measure(size)
     tolerance = measure(size * (1 - SIZE_TOLERANCE)) - goal
     start = 32 + (goal - math.log(0.5) - SIZE_BEND * 0.5) / SIZE_SLOPE  # photographs take about 0.5 bits in the middle
-    found = search(codec, picture, lambda data: measure(len(data)), goal, tolerance, start, SIZE_SLOPE, effort, tune)
+    encode = encoder(codec, picture, settings)
+    found = search(encode, codec.cfg, lambda data: measure(len(data)), goal, tolerance, start, SIZE_SLOPE)
     if len(found.data) > size:
         raise LatError(f"{size} bytes are not enough: at the lowest quality it takes {len(found.data)}")
     return Found(found.data, len(found.data), found.quality, found.encodes)
 
 
 def to_psnr(
-    codec: Codec,
-    image: Image.Image | np.ndarray | Picture,
-    psnr: float,
-    effort: int = DEFAULT_EFFORT,
-    tune: str = "psnr",
+    codec: Codec, image: Image.Image | np.ndarray | Picture, psnr: float, settings: Settings = Settings()
 ) -> Found:
     """The smallest file of at least `psnr` dB (RGB or grey, alpha aside).
 
@@ -84,30 +82,38 @@ def to_psnr(
         mse = float(np.mean((original - decoded) ** 2, dtype=np.float64))
         return 10 * math.log10(255**2 / max(mse, 1e-3))
 
-    found = search(
-        codec, picture, measure, psnr, PSNR_TOLERANCE, 32 + (psnr - 34) / PSNR_SLOPE, PSNR_SLOPE, effort, tune
-    )
+    encode, start = encoder(codec, picture, settings), 32 + (psnr - 34) / PSNR_SLOPE
+    found = search(encode, codec.cfg, measure, psnr, PSNR_TOLERANCE, start, PSNR_SLOPE)
     if found.value < psnr:
         raise LatError(f"{psnr} dB cannot be reached: the highest quality has {found.value:.2f} dB")
     return found
 
 
+def encoder(codec: Codec, picture: Picture, settings: Settings) -> Callable[[float], bytes]:
+    """What makes the file of a level."""
+
+    def encode(level: float) -> bytes:
+        row = max(0, math.ceil(level))
+        threshold = 0.5 + SPAN * (row - level)
+        return codec.encode_picture(picture, replace(settings, quality=codec.cfg.quality(row), threshold=threshold))
+
+    return encode
+
+
 def search(
-    codec: Codec,
-    picture: Picture,
+    encode: Callable[[float], bytes],
+    config: Config,
     measure: Callable[[bytes], float],
     goal: float,
     tolerance: float,
     level: float,
     slope: float,
-    effort: int,
-    tune: str,
 ) -> Found:
     """The file whose measure lies between `goal` and `goal + tolerance`, or the nearest on that side of the goal.
 
     The measure rises with the level. Where no file lies on that side, the one at the end of the scale.
     """
-    top, side = codec.cfg.rates - 1, 1 if tolerance > 0 else -1
+    top, side = config.rates - 1, 1 if tolerance > 0 else -1
     points: dict[float, float] = {}  # level -> measure
     best: Found | None = None
     end = float(top) if side > 0 else LOWEST  # of the scale, on the goal's right side
@@ -117,10 +123,9 @@ def search(
             break
         if count == ENCODES and rank(best, goal, side)[0]:
             level = end
-        row = min(max(0, math.ceil(level)), top)
-        data = codec.encode(picture, 100 * row / top, threshold=0.5 + SPAN * (row - level), effort=effort, tune=tune)
+        data = encode(level)
         value = points[level] = measure(data)
-        candidate = Found(data, value, round(100 * level / top, 1), count)
+        candidate = Found(data, value, round(config.quality(level), 1), count)
         if best is None or rank(candidate, goal, side) < rank(best, goal, side):
             best = candidate
         if 0 <= side * (value - goal) <= side * tolerance:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codec.container import LATENT, Header
+from codec.container import HYPER, LATENT, Header
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,16 @@ def tile_box(header: Header, index: int) -> Box:
     row, column = divmod(index, header.grid[0])
     left, top = column * header.tile, row * header.tile
     return Box(left, top, left + header.tile, top + header.tile) & latent_bounds(header)
+
+
+def picture_box(header: Header) -> Box:
+    """All pixels of the picture."""
+    return Box(0, 0, header.width, header.height)
+
+
+def hyper_box(box: Box) -> Box:
+    """Positions of ẑ that belong to a tile's latents."""
+    return Box(box.left // HYPER, box.top // HYPER, -(-box.right // HYPER), -(-box.bottom // HYPER))
 
 
 def tiles_in(header: Header, latents: Box) -> Iterator[int]:

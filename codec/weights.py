@@ -1,16 +1,72 @@
-"""Installed weights: `<name>.safetensors` with a `<name>.json` card beside it. No torch here."""
+"""Installed weights: `<name>.safetensors` with a `<name>.json` card beside it, and what is in such a file.
+
+A file holds the networks as half-precision floats, under their names in model.py; under "exact." the whole numbers
+of the entropy model (entropy_model.py); under "tables." the frequency tables (rans.py); name and configuration as
+metadata. No torch here.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import struct
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from codec.config import Config
 from codec.container import FINGERPRINT_BYTES
-from codec.errors import MissingModelError
+from codec.errors import FormatError, MissingModelError
 
 DEFAULT, BEST = "fast-6", "best-6"
 NEWEST = {"fast": DEFAULT, "best": BEST}  # what a size without a number stands for
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One set of weights, as its file has it."""
+
+    name: str
+    fingerprint: bytes
+    config: Config
+    networks: dict[str, np.ndarray]  # float16
+    exact: dict[str, np.ndarray]
+    tables: dict[str, np.ndarray]
+
+    @classmethod
+    def parse(cls, data: bytes, fingerprint: bytes = bytes(FINGERPRINT_BYTES)) -> Weights:
+        """The contents of a weights file.
+
+        Raises: FormatError.
+        """
+        try:
+            tensors = load(data)
+            length = struct.unpack_from("<Q", data)[0]
+            described = json.loads(data[8 : 8 + length])["__metadata__"]
+            config = Config(**json.loads(described["config"]))
+        except (SafetensorError, KeyError, TypeError, ValueError, struct.error) as error:
+            raise FormatError(f"no weights of this codec: {error}") from None
+
+        def part(prefix: str) -> dict[str, np.ndarray]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        networks = {k: v for k, v in tensors.items() if not k.startswith(("exact.", "tables."))}
+        return cls(described["name"], fingerprint, config, networks, part("exact."), part("tables."))
+
+    @classmethod
+    def open(cls, name: str) -> Weights:
+        """Installed weights by name, or a path to a .safetensors file.
+
+        Raises: MissingModelError, FormatError.
+        """
+        path = locate(name)
+        try:
+            return cls.parse(*read(path))
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from None
 
 
 def folder() -> Path:

@@ -15,7 +15,7 @@ from dataclasses import replace
 import click
 import numpy as np
 
-from codec import Codec, LatError, coder, container
+from codec import Codec, LatError, container
 
 MAX_PIXELS = 2**18
 
@@ -24,12 +24,10 @@ def seeds(codec: Codec) -> list[bytes]:
     """Small files of all modes, with one tile and with several."""
     pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 4), np.uint8)
     pixels[:, :, :3] = np.add.outer(np.arange(50), np.arange(70))[:, :, None] + pixels[:, :, :3] // 8
-    files, usual = [], coder.TILE
+    files = []
     for channels in (1, 2, 3, 4):
         for tile in (4, 64):
-            coder.TILE = tile
-            files.append(codec.encode(pixels[:, :, :channels].copy(), quality=30))
-    coder.TILE = usual
+            files.append(codec.encode(pixels[:, :, :channels].copy(), quality=30, tile=tile))
     return files
 
 

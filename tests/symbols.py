@@ -12,7 +12,7 @@ def digest(codec: Codec, data: bytes, order=None) -> str:
     parsed = container.parse(data)
     tiles = {}
     for i in order or range(len(parsed.tiles)):
-        latents = codec.decode_tile(parsed, i)
+        latents = codec.tiles.decode(parsed, i)
         tiles[i] = latents.z_hat.contiguous().numpy().tobytes() + latents.y_hat.contiguous().numpy().tobytes()
     return hashlib.sha256(b"".join(tiles[i] for i in sorted(tiles))).hexdigest()
 

@@ -112,11 +112,8 @@ def test_metadata_passes_byte_for_byte_or_is_stripped(tmp_path, crop):
     assert lat("compress", path, "--strip", "gps").returncode == 2
 
 
-def test_a_damaged_tile_costs_that_tile(codec, photo, tmp_path, monkeypatch):
-    from codec import coder
-
-    monkeypatch.setattr(coder, "TILE", 8)
-    data = codec.encode(photo.crop((0, 0, 384, 256)))
+def test_a_damaged_tile_costs_that_tile(codec, photo, tmp_path):
+    data = codec.encode(photo.crop((0, 0, 384, 256)), tile=8)
     damaged = bytearray(data)
     parsed = container.parse(data)
     damaged[data.index(bytes(parsed.tiles[0])) + 9] ^= 1  # in tile 0

@@ -18,6 +18,7 @@ from codec import Codec, LatError
 from codec.bulk import driver as bulk
 from codec.bulk import engines, worker
 from codec.command import batch
+from codec.settings import Settings
 from tests.conftest import ROOT, run
 from tests.test_batch import GOOD, below
 
@@ -86,7 +87,7 @@ def test_urls(crop):
     fs = fsspec.filesystem("memory")
     with fs.open("/photos/sub/a.png", "wb") as file:
         Image.fromarray(crop).save(file, "PNG")
-    plan = worker.Plan("memory://photos", "memory://out", batch.Options(quality=20))
+    plan = worker.Plan("memory://photos", "memory://out", batch.Options(Settings(quality=20)))
     jobs, done = bulk.missing(plan, SUFFIXES)
     assert [[row.status for row in rows] for rows in bulk.run(plan, jobs, "local", 1, 32)] == [["done"]]
     decoded = Codec.load().decode(fs.cat_file("/out/sub/a.lat"))

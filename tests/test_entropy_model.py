@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.numpy import load
 
-from codec import FormatError, coder, container, entropy_model, weights
+from codec import FormatError, container, entropy_model, weights
 from codec.entropy_model import EntropyModel
 from codec.tiles import Box
 from tests.conftest import run
@@ -20,15 +20,15 @@ def test_numpy_integers_agree_to_the_last_bit(codec, photo, row):
     pixels = np.asarray(photo)[100:292, 200:504]
     with torch.inference_mode():
         y = codec.analyse(pixels, Box(0, 0, 19, 12), row)
-        z = codec.model.hyper_analyse(y, torch.tensor([row]))
+        z = codec.engine.hyper_analyse(y, row)
     indices = torch.zeros_like(y, dtype=torch.uint8)
 
     def visit(t, mu, index):
         entropy_model.scatter(indices, t, index)
         return (entropy_model.gather(y, t) - mu).round() * (index > 0)
 
-    z_hat = codec.quantise_z(z, row)
-    y_hat, _ = codec.entropy.run(z_hat, row, 12, 19, visit)
+    z_hat = codec.tiles.quantise_z(z, row)
+    y_hat, _ = codec.tiles.entropy.run(z_hat, row, 12, 19, visit)
 
     def symbols_of(values):
         return lambda at, mu, index: np.round(values[at] - (mu / 64).astype(np.float32)).astype(np.int64)
@@ -46,7 +46,7 @@ def test_a_reader_written_from_the_format_page_reads_the_same(codec, photo, qual
     data = codec.encode(photo.crop((330, 80, 420, 150)), quality)
     tensors = load(weights.locate(weights.DEFAULT).read_bytes())
     z, y_hat, row = read_file(data, tensors)
-    tile = codec.decode_tile(container.parse(data), 0)
+    tile = codec.tiles.decode(container.parse(data), 0)
     assert row == tile.row and (tile.z_hat[0].double().numpy() * 64 == z).all()
     assert (tile.y_hat[0].double().numpy() * 64 == y_hat).all()
 
@@ -79,9 +79,8 @@ def test_symbols_are_the_same_everywhere(codec, real_file, machine):
     assert result.stdout.strip() == digest(codec, real_file.read_bytes())
 
 
-def test_symbols_do_not_depend_on_tile_order(codec, photo, monkeypatch):
-    monkeypatch.setattr(coder, "TILE", 8)
-    data = codec.encode(photo.crop((0, 0, 400, 300)), quality=40)
+def test_symbols_do_not_depend_on_tile_order(codec, photo):
+    data = codec.encode(photo.crop((0, 0, 400, 300)), quality=40, tile=8)
     order = np.random.default_rng(0).permutation(4 * 3).tolist()
     assert digest(codec, data, order) == digest(codec, data)
 
@@ -108,8 +107,8 @@ def test_a_machine_that_sums_inexactly_falls_back_to_float64(codec, real_file, m
     part = {k.removeprefix("exact."): torch.from_numpy(v) for k, v in tensors.items() if k.startswith("exact.")}
     monkeypatch.setattr(entropy_model, "_sums_are_exact", lambda dtype: dtype == torch.float64)
     expected = digest(codec, real_file.read_bytes())
-    monkeypatch.setattr(codec, "entropy", EntropyModel(part, codec.cfg))
-    assert codec.entropy.dtype == torch.float64
+    monkeypatch.setattr(codec.tiles, "entropy", EntropyModel(part, codec.cfg))
+    assert codec.tiles.entropy.dtype == torch.float64
     assert digest(codec, real_file.read_bytes()) == expected
 
 

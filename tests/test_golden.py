@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codec import Codec, coder, weights
+from codec import Codec, weights
 from tests.conftest import PHOTO
 from tests.symbols import digest
 
@@ -47,8 +47,7 @@ def write() -> None:
         path = GOLDEN / f"{name}-{label}.lat"
         if not path.exists():
             codec = Codec.load(name)
-            coder.TILE = tile
-            data = codec.encode(image, quality, effort=effort)
+            data = codec.encode(image, quality, effort=effort, tile=tile)
             path.write_bytes(data)
             codec.decode(data).save(path.with_suffix(".png"))
             digests[path.stem] = digest(codec, data)

@@ -103,11 +103,8 @@ def test_invalid_file():
         Image.open(io.BytesIO(b"\x8eLAT\r\n\x1a\nnothing"))
 
 
-def test_damage_is_an_os_error(codec, crop, monkeypatch):
-    from codec import coder
-
-    monkeypatch.setattr(coder, "TILE", 4)
-    damaged = bytearray(codec.encode(crop))
+def test_damage_is_an_os_error(codec, crop):
+    damaged = bytearray(codec.encode(crop, tile=4))
     damaged[len(damaged) // 2] ^= 1
     with Image.open(io.BytesIO(bytes(damaged))) as image, pytest.raises(OSError, match="tile"):
         image.load()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from codec import Codec, LatError, LimitError, coder, container, weights
+from codec import Codec, LatError, LimitError, container, tile, weights
 from codec.image import from_pillow
 from codec.tiles import tile_box
 from tests.conftest import psnr
@@ -42,16 +42,16 @@ def test_brightness_and_colour_stay(size, photo):
         assert np.abs(error.mean((0, 1))).max() < 0.3
 
 
-def test_wide_zero_bins_pay(codec, photo, monkeypatch):
+def test_wide_dead_zones_pay(codec, photo, monkeypatch):
     pixels = np.asarray(photo.crop((200, 100, 712, 420)))
 
     def cost(quality: float) -> float:
         data = codec.encode(pixels, quality)
         error = np.asarray(codec.decode(data)).astype(float) - pixels
-        return 8 * len(data) + float(codec.model.lambdas[codec.row(quality)]) / 3 * float((error**2).sum())
+        return 8 * len(data) + float(codec.model.lambdas[codec.cfg.row(quality)]) / 3 * float((error**2).sum())
 
     wide = [cost(q) for q in (20, 50, 80)]
-    monkeypatch.setattr(coder, "ZERO_BINS", torch.full_like(coder.ZERO_BINS, 0.5))
+    monkeypatch.setattr(tile, "DEAD_ZONES", torch.full_like(tile.DEAD_ZONES, 0.5))
     assert all(a < 0.995 * b for a, b in zip(wide, (cost(q) for q in (20, 50, 80))))
 
 
@@ -117,29 +117,27 @@ def test_sixteen_bits_keep_their_upper_eight(crop):
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
-@pytest.mark.parametrize("tile", [4, 64])
-def test_alpha_is_lossless_and_cheap_where_constant(codec, crop, mode, tile, monkeypatch):
-    monkeypatch.setattr(coder, "TILE", tile)
+@pytest.mark.parametrize("side", [4, 64])
+def test_alpha_is_lossless_and_cheap_where_constant(codec, crop, mode, side):
     image = Image.fromarray(crop).convert(mode[:-1])
     sizes = []
     ramp = Image.fromarray(np.add.outer(np.arange(96), np.arange(128)).astype(np.uint8))
     for alpha in (Image.new("L", image.size, 255), Image.new("L", image.size, 7), ramp):
         image.putalpha(alpha)
-        data = codec.encode(image)
+        data = codec.encode(image, tile=side)
         assert codec.decode(data).getchannel("A").tobytes() == alpha.tobytes()
         assert codec.decode_region(data, (3, 5, 77, 80)).tobytes() == codec.decode(data).crop((3, 5, 77, 80)).tobytes()
         sizes.append(len(data))
-    opaque = len(codec.encode(image.convert(mode[:-1])))
-    tiles = 4 if tile == 4 else 1
+    opaque = len(codec.encode(image.convert(mode[:-1]), tile=side))
+    tiles = 4 if side == 4 else 1
     assert sizes[0] == opaque + tiles and sizes[1] == opaque + 2 * tiles
 
 
-def test_tiles_change_nothing(codec, photo, monkeypatch):
+def test_tiles_change_nothing(codec, photo):
     """The tiled picture is the untiled one: the networks see across tile borders."""
     image = photo.crop((100, 100, 420, 388))
     whole = np.asarray(codec.decode(codec.encode(image, 60))).astype(int)
-    monkeypatch.setattr(coder, "TILE", 8)
-    tiled = np.asarray(codec.decode(codec.encode(image, 60))).astype(int)
+    tiled = np.asarray(codec.decode(codec.encode(image, 60, tile=8))).astype(int)
     # the entropy model starts anew in each tile, so μ and with it the rounding of ŷ differs; no seam may show
     original, seam = np.asarray(image).astype(int), np.zeros(whole.shape[:2], bool)
     for k in (128, 256):
@@ -148,23 +146,21 @@ def test_tiles_change_nothing(codec, photo, monkeypatch):
     assert abs(psnr(tiled, original) - psnr(whole, original)) < 0.05
 
 
-def test_synthesis_of_tiles_equals_synthesis_of_the_whole(codec, photo, monkeypatch):
+def test_synthesis_of_tiles_equals_synthesis_of_the_whole(codec, photo):
     """Given the same latents, pixels agree to ±1 wherever tile borders lie."""
-    monkeypatch.setattr(coder, "TILE", 8)
-    data = codec.encode(photo.crop((100, 100, 420, 388)), 60)
+    data = codec.encode(photo.crop((100, 100, 420, 388)), 60, tile=8)
     parsed = container.parse(data)
-    tiles = [(tile_box(parsed.header, i), codec.decode_tile(parsed, i)) for i in range(len(parsed.tiles))]
+    tiles = [(tile_box(parsed.header, i), codec.tiles.decode(parsed, i)) for i in range(len(parsed.tiles))]
     y_hat = torch.empty(1, codec.cfg.latents, 18, 20)
-    for box, tile in tiles:
-        y_hat[(..., *box.slices)] = tile.y_hat
-    whole = codec.synthesise(y_hat, tiles[0][1].row)[:288, :320].astype(int)
+    for box, found in tiles:
+        y_hat[(..., *box.slices)] = found.y_hat
+    whole = codec.engine.synthesise(y_hat, tiles[0][1].row)[:288, :320].astype(int)
     assert np.abs(whole - np.asarray(codec.decode(data)).astype(int)).max() <= 1
 
 
 @pytest.mark.parametrize("box", [(0, 0, 1, 1), (100, 90, 300, 200), (127, 127, 129, 129), (0, 0, 320, 288)])
-def test_a_region_equals_the_crop(codec, photo, monkeypatch, box):
-    monkeypatch.setattr(coder, "TILE", 8)
-    data = codec.encode(photo.crop((100, 100, 420, 388)), 30)
+def test_a_region_equals_the_crop(codec, photo, box):
+    data = codec.encode(photo.crop((100, 100, 420, 388)), 30, tile=8)
     assert codec.decode_region(data, box).tobytes() == codec.decode(data).crop(box).tobytes()
 
 

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from bench import heldout
 from codec import Codec, weights
-from codec.model import PASSES, SIZES, Config, Model, pass_masks
+from codec.config import PASSES, SIZES, Config
+from codec.model import Model, log_lambdas, pass_masks
 from codec.rans import Tables
 from codec.train import export, loop
 from codec.train.data import Photos
@@ -154,7 +155,7 @@ def test_rate_rows_move_to_other_lambdas():
     step = math.log(TINY.lambda_max / TINY.lambda_min) / (TINY.rates - 1)
     wider = replace(TINY, lambda_min=TINY.lambda_min * math.exp(-4 * step), lambda_max=TINY.lambda_max * math.exp(step))
     moved = at_lambdas(tensors, TINY, wider)
-    where = (wider.log_lambdas() - TINY.log_lambdas()[0])[:, None] / step  # a row of `old`
+    where = (log_lambdas(wider) - log_lambdas(TINY)[0])[:, None] / step  # a row of `old`
     assert where[0] < -3.9 and where[-1] > TINY.rates - 0.1
     torch.testing.assert_close(moved["gain_y"], where * old.gain_y[1:2], rtol=1e-4, atol=1e-3)
     assert all(torch.equal(moved[k], tensors[k]) for k in tensors if not k.startswith(("gain", "z_prior")))
@@ -235,10 +236,10 @@ def test_counted_tables_make_files_smaller(shards):
 
     def size(of_y: np.ndarray, of_z: np.ndarray) -> int:
         packed = {k: v.numpy() for k, v in export.packed_tables(y=of_y, z=of_z).items()}
-        y, codec.z_tables = (
+        y, codec.tiles.z_tables = (
             Tables.unpack(*(packed[f"{of}.{part}"] for part in ("cdf", "length", "offset"))) for of in "yz"
         )
-        codec.y_tables = (y,)
+        codec.tiles.y_tables = (y,)
         pixels = (crops[0].permute(1, 2, 0) * 255).byte().numpy()
         return sum(len(codec.encode(pixels, quality)) for quality in (10, 50, 90))
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePosixPath
 
-from codec import weights
 from codec.bulk.engines import ENGINES, WorkerDied
 from codec.bulk.store import Store
 from codec.bulk.worker import PARTS, Batch, Plan, Worker, log
 from codec.command import batch
 from codec.command.batch import Job, Row
 from codec.errors import LatError
+from codec.weights import Weights
 
 LOG = "log.jsonl"  # below DST, one row a picture
 MAX_DEATHS = 20  # of workers with no batch done between: then it is not the pictures
@@ -54,7 +54,7 @@ def run(plan: Plan, jobs: list[Job], engine: str, workers: int | None, size: int
 
     Raises: LatError.
     """
-    make_worker = partial(Worker, plan, *weights.read(weights.locate(plan.options.model)))
+    make_worker = partial(Worker, plan, Weights.open(plan.options.model))
     target, run = Store(plan.target), run_name()
     cuts = range(0, len(jobs), size)
     queue = deque(Batch(f"{run}-{i:06}", tuple(jobs[at : at + size])) for i, at in enumerate(cuts))

@@ -16,6 +16,7 @@ from codec.bulk.store import Store
 from codec.command import batch
 from codec.command.batch import Job, Options, Row
 from codec.errors import reason
+from codec.weights import Weights
 
 PARTS = "log.parts"  # below DST: one row a picture, a file for each batch of a run that has not ended
 READ_AHEAD = 2  # pictures
@@ -38,16 +39,16 @@ class Plan:
 
 
 class Worker:
-    """Encodes batches, in a process of its own. Weights come as bytes: a node needs the package, not the file."""
+    """Encodes batches, in a process of its own. Weights are brought along: a node needs the package, not the file."""
 
-    def __init__(self, plan: Plan, data: bytes, fingerprint: bytes):
+    def __init__(self, plan: Plan, weights: Weights):
         import torch
 
         from codec.coder import Codec
 
         torch.set_num_threads(1)
         self.plan = plan
-        self.codec = Codec(data, fingerprint).to("cuda" if torch.cuda.is_available() else "cpu")
+        self.codec = Codec(weights).to("cuda" if torch.cuda.is_available() else "cpu")
         self.source, self.target = Store(plan.source), Store(plan.target)
         self.stopped = False
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from codec import container, files, weights
 from codec.errors import LatError, LimitError
+from codec.settings import MAX_PIXELS, Settings
 
 if TYPE_CHECKING:
     from codec.coder import Codec
@@ -30,13 +31,11 @@ if TYPE_CHECKING:
 class Options:
     """What the command line says about every file of a run."""
 
-    quality: float = 50
+    settings: Settings = Settings()
     target: tuple[str, float] | None = None  # "size" in bytes, "bpp", or "psnr" in dB: chooses the quality
-    effort: int = 3
-    tune: str = "psnr"
     model: str = weights.DEFAULT
     overwrite: bool = False
-    max_pixels: int = 2**28
+    max_pixels: int = MAX_PIXELS
     strict: bool = False
     strip: tuple[str, ...] = ()
     region: tuple[int, int, int, int] | None = None
@@ -106,7 +105,7 @@ def encode(codec: Codec, picture: Picture, name: str, options: Options, progress
     """
     if options.target:
         return aimed(codec, picture, options, name)
-    return codec.encode(picture, options.quality, progress, effort=options.effort, tune=options.tune)
+    return codec.encode_picture(picture, options.settings, progress)
 
 
 def aimed(codec: Codec, picture: Picture, options: Options, name: str) -> bytes:
@@ -120,11 +119,11 @@ def aimed(codec: Codec, picture: Picture, options: Options, name: str) -> bytes:
     height, width = picture.pixels.shape[:2]
     try:
         if kind == "psnr":
-            found = to_psnr(codec, picture, value, options.effort, options.tune)
+            found = to_psnr(codec, picture, value, options.settings)
             reached = f"{found.value:.2f} dB"
         else:
             size = int(value if kind == "size" else value * height * width / 8)
-            found = to_size(codec, picture, size, options.effort, options.tune)
+            found = to_size(codec, picture, size, options.settings)
             reached = f"{len(found.data):,} bytes"
     except LatError as error:
         raise LatError(f"{name}: {error}") from None
@@ -140,7 +139,8 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
     admit(job, options)
     data = files.read_bytes(job.source)
     try:
-        header = container.parse(data).header  # refuse what is no .lat before the second it takes to load torch
+        file = container.parse(data)  # refuse what is no .lat before the second it takes to load torch
+        header = file.header
         if header.width * header.height > options.max_pixels:
             size = f"{header.width} × {header.height}"
             raise LimitError(
@@ -149,10 +149,10 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
         codec = load_codec(weights.name_for(header.model), options.threads)
         damaged: list[str] = []
         if options.region:
-            image = codec.decode_region(data, options.region)
+            image = codec.decode_region(file, options.region)
         else:
             report = (lambda tile, error: damaged.append(f"tile {tile}: {error}")) if options.ignore_errors else None
-            image = codec.decode(data, options.max_pixels, progress, report)
+            image = codec.decode(file, options.max_pixels, progress, report)
     except LatError as error:
         raise type(error)(f"{shown(job.source)}: {error}") from None
     from codec import image as images

@@ -21,6 +21,7 @@ from codec.command.batch import Job, Options, Row
 from codec.command.latent_cli import latent
 from codec.command.parts import FAILED, LatCommand, parse_region, picture_suffixes, together
 from codec.errors import LatError
+from codec.settings import EFFORT, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
 
 NOTHING_TO_DO = 3
 
@@ -41,7 +42,7 @@ def command(*options: Callable) -> Callable:
 
 sources_argument = click.argument("sources", metavar="IN...", nargs=-1, required=True)
 max_pixels_option = click.option(
-    "--max-pixels", type=click.IntRange(1), default=2**28, show_default=True, help="Refuse larger pictures."
+    "--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True, help="Refuse larger pictures."
 )
 output_options = together(
     click.option("-o", "--output", help="File to write, - for standard output. Default: beside IN."),
@@ -237,7 +238,7 @@ encoder_options = together(
         "-q",
         "--quality",
         type=click.FloatRange(0, 100),
-        default=50,
+        default=QUALITY,
         show_default=True,
         help="Higher is better and larger.",
     ),
@@ -251,15 +252,15 @@ encoder_options = together(
     click.option(
         "-e",
         "--effort",
-        type=click.IntRange(1, 9),
-        default=3,
+        type=click.IntRange(1, max(STEPS)),
+        default=EFFORT,
         show_default=True,
         help="From 4 on slower to encode and smaller.",
     ),
     click.option(
         "--tune",
-        type=click.Choice(["psnr", "ms-ssim"]),
-        default="psnr",
+        type=click.Choice(TUNES),
+        default=TUNE,
         show_default=True,
         help="What an effort of 4 and more is for.",
     ),
@@ -271,15 +272,16 @@ encoder_options = together(
 )
 
 
-def encoding(target_size, target_bpp, target_psnr, **others) -> Options:
+def encoding(target_size, target_bpp, target_psnr, quality, effort, tune, **others) -> Options:
     """Options of `encoder_options`."""
     targets = {"size": target_size, "bpp": target_bpp, "psnr": target_psnr}
     given = [(kind, value) for kind, value in targets.items() if value is not None]
     if len(given) > 1:
         raise click.UsageError("one target at a time: --target-size, --target-bpp or --target-psnr")
-    if others["tune"] != "psnr" and others["effort"] < 4:
-        raise click.UsageError(f"--tune {others['tune']} needs an effort of at least 4: -e 6")
-    return Options(target=given[0] if given else None, **others)
+    settings = Settings(quality, effort, tune)
+    if tune != TUNE and not settings.steps:
+        raise click.UsageError(f"--tune {tune} needs an effort of at least 4: -e 6")
+    return Options(settings, given[0] if given else None, **others)
 
 
 @command(

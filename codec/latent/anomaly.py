@@ -28,7 +28,7 @@ from codec import entropy_model
 from codec.coder import Codec
 from codec.container import LATENT
 from codec.errors import LatError
-from codec.image import from_array, from_pillow
+from codec.image import as_picture
 from codec.latent.latents import Latents, step
 
 QUALITY = 80
@@ -64,8 +64,8 @@ def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
             entropy_model.scatter(excess, t, BITS * (residual**2 / variance - 1))
             return residual.round().mul_(index > 0)
 
-        z_hat = codec.quantise_z(codec.hyper_analyse(y, latents.row), latents.row)
-        codec.entropy.run(z_hat, latents.row, box.height, box.width, visit)
+        z_hat = codec.tiles.quantise_z(codec.engine.hyper_analyse(y, latents.row), latents.row)
+        codec.tiles.entropy.run(z_hat, latents.row, box.height, box.width, visit)
         surprise[box.slices] = excess[0].mean(0).numpy()
     return Features(latents.y_hat * step(codec, latents.row), surprise)
 
@@ -136,7 +136,7 @@ def reconstruction_error(codec: Codec, image: Image.Image | np.ndarray) -> np.nd
 
     Raises: LatError.
     """
-    picture = from_pillow(image) if isinstance(image, Image.Image) else from_array(image)
+    picture = as_picture(image)
     original = picture.pixels[:, :, : 1 if picture.mode in ("L", "LA") else 3].astype(np.float32)
     decoded = np.asarray(Latents.from_image(codec, picture.pixels, ERROR_QUALITY).to_image(codec), np.float32)
     error = ((original - decoded.reshape(original.shape)) ** 2).mean(2)

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from codec import entropy_model
-from codec.coder import QUALITY, Codec
-from codec.container import LATENT
+from codec.coder import Codec
+from codec.container import HYPER, LATENT
 from codec.errors import LatError
-from codec.latent.latents import HYPER, Latents, hyper_box
+from codec.latent.latents import Latents
 from codec.rans import Tables
-from codec.tiles import Box
+from codec.settings import QUALITY
+from codec.tiles import Box, hyper_box
 
 CONTEXT = 8  # latents around a hole that its filling is drawn from
 
@@ -32,7 +33,7 @@ def sample(
     if not (width > 0 and height > 0 and 0 <= temperature <= 4):
         raise ValueError(f"cannot sample {width} × {height} pixels at temperature {temperature}")
     random = np.random.default_rng(seed)
-    row = codec.row(quality)
+    row = codec.cfg.row(quality)
     grid = -(-height // LATENT), -(-width // LATENT)
     y_hat = np.empty((codec.cfg.latents, *grid), np.float32)
     z_hat = np.empty((codec.cfg.hyper, *(-(-n // HYPER) for n in grid)), np.float32)
@@ -43,8 +44,8 @@ def sample(
         def visit(tables: Tables, t: int, mu: Tensor, index: Tensor) -> Tensor:
             return drawn(tables, index, random, temperature)
 
-        z = codec.entropy.hyper(row, hyper.height, hyper.width, partial(visit, codec.z_tables))
-        y = codec.entropy.run(z, row, box.height, box.width, partial(visit, codec.y_tables[0]))[0]
+        z = codec.tiles.entropy.hyper(row, hyper.height, hyper.width, partial(visit, codec.tiles.z_tables))
+        y = codec.tiles.entropy.run(z, row, box.height, box.width, partial(visit, codec.tiles.y_tables[0]))[0]
         z_hat[(..., *hyper.slices)], y_hat[(..., *box.slices)] = z[0].numpy(), y[0].numpy()
     return frame
 
@@ -78,8 +79,8 @@ def fill(codec: Codec, latents: Latents, hole: np.ndarray, seed: int = 0, temper
     y = harmonic(part, missing).contiguous(memory_format=torch.channels_last)
     visit = keeping(y, missing, neighbour_variance(part, missing), random, temperature)
     # z of an interpolation is vague, and no file will hold it: whole numbers fill best
-    z_hat = codec.hyper_analyse(y, latents.row).round()
-    y = codec.entropy.run(z_hat, latents.row, window.height, window.width, visit)[0]
+    z_hat = codec.engine.hyper_analyse(y, latents.row).round()
+    y = codec.tiles.entropy.run(z_hat, latents.row, window.height, window.width, visit)[0]
     y_hat = latents.y_hat.copy()
     inside = y[0].numpy()
     y_hat[(..., *window.slices)] = np.where(hole[window.slices], inside, y_hat[(..., *window.slices)])

@@ -26,13 +26,12 @@ from PIL import Image
 from torch import Tensor
 
 from codec import container
-from codec.coder import QUALITY, TILE, Codec, to_grey
-from codec.container import LATENT, Container, Header
+from codec.coder import Codec, parsed
+from codec.container import HYPER, LATENT, Container, Header
 from codec.errors import FormatError, LatError, LimitError
-from codec.image import MAX_PIXELS, from_array, from_pillow, to_pillow
-from codec.tiles import Box, latent_bounds, tile_box
-
-HYPER = 4  # latents per position of ẑ, each way
+from codec.image import as_picture, to_grey, to_pillow
+from codec.settings import MAX_PIXELS, QUALITY, TILE
+from codec.tiles import Box, hyper_box, latent_bounds, tile_box
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +56,9 @@ class Latents:
 
         Raises: LatError, ValueError.
         """
-        picture = from_pillow(image) if isinstance(image, Image.Image) else from_array(image)
+        picture = as_picture(image)
         height, width = picture.pixels.shape[:2]
-        row, bounds = codec.row(quality), Box(0, 0, -(-width // LATENT), -(-height // LATENT))
+        row, bounds = codec.cfg.row(quality), Box(0, 0, -(-width // LATENT), -(-height // LATENT))
         y = np.empty((codec.cfg.latents, bounds.height, bounds.width), np.float32)
         mode = "L" if picture.mode in ("L", "LA") else "RGB"
         empty = cls(y, row, width, height, codec.fingerprint, mode)
@@ -68,21 +67,21 @@ class Latents:
         return empty.coded(codec) if coded else empty
 
     @classmethod
-    def from_file(cls, codec: Codec, data: bytes, max_pixels: int = MAX_PIXELS) -> Latents:
+    def from_file(cls, codec: Codec, data: bytes | Container, max_pixels: int = MAX_PIXELS) -> Latents:
         """Of a .lat file: entropy decoding alone, no synthesis. Alpha is left out.
 
         Raises: LatError and its kinds; also where tiles have different rate rows, which share no unit.
         """
-        parsed = container.parse(data)
-        header, bounds = parsed.header, latent_bounds(parsed.header)
+        file = parsed(data)
+        header, bounds = file.header, latent_bounds(file.header)
         if header.width * header.height > max_pixels:
             raise LimitError(f"{header.width} × {header.height} is more than {max_pixels} pixels")
         codec.require(header)
         y_hat = np.empty((codec.cfg.latents, bounds.height, bounds.width), np.float32)
         z_hat = np.empty((codec.cfg.hyper, -(-bounds.height // HYPER), -(-bounds.width // HYPER)), np.float32)
         rows = set()
-        for index in range(len(parsed.tiles)):
-            tile, box = codec.decode_tile(parsed, index), tile_box(header, index)
+        for index in range(len(file.tiles)):
+            tile, box = codec.tiles.decode(file, index), tile_box(header, index)
             rows.add(tile.row)
             y_hat[(..., *box.slices)] = tile.y_hat[0].numpy()
             z_hat[(..., *hyper_box(box).slices)] = tile.z_hat[0].numpy()
@@ -95,11 +94,11 @@ class Latents:
         """Pixels, through the same tiles as a file of these latents: equal to decoding it where they are coded."""
         codec.require(self.header)
         out = np.empty((self.height, self.width, 1 if self.mode == "L" else 3), np.uint8)
-        bounds, reach = Box(0, 0, *self.grid), codec.model.g_s.reach
+        bounds, reach = Box(0, 0, *self.grid), codec.cfg.decoder_reach
         for box in self.tiles():
             seen = box.grow(reach, bounds)
             y_hat = torch.from_numpy(self.y_hat[(None, ..., *seen.slices)])
-            x = codec.synthesise(y_hat.contiguous(memory_format=torch.channels_last), self.row)
+            x = codec.engine.synthesise(y_hat.contiguous(memory_format=torch.channels_last), self.row)
             x = x[(box.shift(seen.left, seen.top) * LATENT).slices]
             target = out[(box * LATENT).slices]
             target[:] = (to_grey(x) if self.mode == "L" else x)[: target.shape[0], : target.shape[1]]
@@ -108,7 +107,7 @@ class Latents:
     def to_file(self, codec: Codec) -> bytes:
         """A .lat file. Edited latents are put on the coder's grid on the way, as `coded` does."""
         codec.require(self.header)
-        records = [codec.encode_latents(y, z, self.row) for y, z in self._tensors(codec)]
+        records = [codec.tiles.encode(y, z, self.row) for y, z in self._tensors(codec)]
         return container.build(Container(self.header, records))
 
     def coded(self, codec: Codec) -> Latents:
@@ -117,7 +116,7 @@ class Latents:
         y_hat = np.empty_like(self.y_hat)
         z_hat = np.empty((codec.cfg.hyper, *(-(-n // HYPER) for n in y_hat.shape[1:])), np.float32)
         for box, (y, z) in zip(self.tiles(), self._tensors(codec)):
-            y_hat[(..., *box.slices)] = codec.quantise(y, z, self.row)[0][0].numpy()
+            y_hat[(..., *box.slices)] = codec.tiles.quantise(y, z, self.row)[0][0].numpy()
             z_hat[(..., *hyper_box(box).slices)] = z[0].numpy()
         return replace(self, y_hat=y_hat, z_hat=z_hat)
 
@@ -175,7 +174,7 @@ class Latents:
             y = torch.from_numpy(self.y_hat[(None, ..., *box.slices)])
             y = y.contiguous(memory_format=torch.channels_last)
             if self.z_hat is None:
-                yield y, codec.quantise_z(codec.hyper_analyse(y, self.row), self.row)
+                yield y, codec.tiles.quantise_z(codec.engine.hyper_analyse(y, self.row), self.row)
             else:
                 yield y, torch.from_numpy(self.z_hat[(None, ..., *hyper_box(box).slices)])
 
@@ -238,8 +237,3 @@ class Latents:
 def step(codec: Codec, row: int) -> np.ndarray:
     """The quantiser's step of a rate row, by channel, in natural units: (M, 1, 1)."""
     return codec.model.gain_y_inverse[row].exp().numpy()[:, None, None]
-
-
-def hyper_box(box: Box) -> Box:
-    """Positions of ẑ that belong to a tile."""
-    return Box(box.left // HYPER, box.top // HYPER, -(-box.right // HYPER), -(-box.bottom // HYPER))

@@ -13,8 +13,8 @@ import numpy as np
 
 from codec import container
 from codec.coder import Codec
+from codec.config import PASSES
 from codec.latent.latents import step
-from codec.model import PASSES
 from codec.tiles import latent_bounds, tile_box
 
 GRID = 6
@@ -33,7 +33,7 @@ def descriptor(codec: Codec, data: bytes) -> np.ndarray:
     channels = mean_channels(codec)
     known = np.empty((len(channels), bounds.height, bounds.width), np.float32)
     for index in range(len(parsed.tiles)):
-        tile, box = codec.decode_tile(parsed, index, passes=TOLD), tile_box(header, index)
+        tile, box = codec.tiles.decode(parsed, index, passes=TOLD), tile_box(header, index)
         known[(..., *box.slices)] = tile.y_hat[0, channels].numpy() * step(codec, tile.row)[channels]
     black = np.add.outer(np.arange(bounds.height), np.arange(bounds.width)) % 2 == 0
     around = neighbour_sum(known * black) / np.maximum(neighbour_sum(black[None].astype(np.float32)), 1)

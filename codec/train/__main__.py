@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from codec.model import SIZES
+from codec.config import SIZES
 from codec.train.grow import LargerNetworkError
 from codec.train.loop import Recipe, train
 

@@ -22,13 +22,15 @@ from torch import Tensor, nn
 
 from codec import entropy_model
 from codec.coder import Codec
-from codec.model import PASSES, SIGMA_MIN, Config, Model
+from codec.config import PASSES, SIGMA_MIN, Config
+from codec.model import Model
 from codec.rans import quantise_pmf
 from codec.train.data import Photos
 from codec.train.loop import load_networks
+from codec.weights import Weights
 
 CALIBRATION = 48  # crops to calibrate on; all are for counting
-NARROW = 32  # tables of y, of the smallest σ, that are kept as the model has them too: latents after effort fit these
+NARROW = 32  # how many small-σ tables are also stored in uncounted Gaussian form; refined latents fit those
 PRIOR = 300  # symbols that the model's own tables count for, beside those counted
 REACH = 2**10  # largest |symbol| that a table may hold
 RARE = 2.0**-16  # symbols less likely than that, at the ends of a table, are left to its escape
@@ -171,8 +173,8 @@ def counted(codec: Codec, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
         row = i * 37 % codec.cfg.rates
         with torch.inference_mode():
             y = codec.model.analyse(x[None], torch.tensor([row]))
-        z_hat = codec.quantise_z(codec.hyper_analyse(y, row), row, partial(tally, counts[1]))
-        codec.quantise(y, z_hat, row, partial(tally, counts[0]))
+        z_hat = codec.tiles.quantise_z(codec.engine.hyper_analyse(y, row), row, partial(tally, counts[1]))
+        codec.tiles.quantise(y, z_hat, row, partial(tally, counts[0]))
     counts += counts[..., ::-1]  # residuals have no preferred sign
     of_y, of_z = (counts + PRIOR * gaussian) / (counts.sum(2, keepdims=True) + PRIOR)
     return of_y, of_z
@@ -221,7 +223,7 @@ def weights_bytes(model: Model, crops: Tensor, name: str) -> bytes:
         whole = tensors | {f"tables.{k}": v for k, v in tables.items()}
         return save({k: v.detach().contiguous() for k, v in whole.items()}, described)
 
-    return file(*counted(Codec(file(gaussian, gaussian), bytes(8)), crops))
+    return file(*counted(Codec(Weights.parse(file(gaussian, gaussian))), crops))
 
 
 @click.command()

@@ -13,7 +13,8 @@ import re
 import torch
 from torch import Tensor
 
-from codec.model import PASSES, Y_SCALE, Config, Model
+from codec.config import PASSES, Y_SCALE, Config
+from codec.model import Model, log_lambdas
 
 SILENT_LAYERS = re.compile(r"(mix_out|contract)\.weight$")  # a block without them passes its input on
 GAINS = re.compile(r"gain_(enc|dec|y|y_inverse)$")  # (rates, channels): a new channel has the mean of the old ones
@@ -43,8 +44,8 @@ def at_lambdas(tensors: dict[str, Tensor], old: Config, new: Config) -> dict[str
     """
     if (old.lambda_min, old.lambda_max, old.rates) == (new.lambda_min, new.lambda_max, new.rates):
         return tensors
-    logs = old.log_lambdas().double()
-    rows = (new.log_lambdas().double() - logs[0]) / (logs[-1] - logs[0]) * (old.rates - 1)
+    logs = log_lambdas(old).double()
+    rows = (log_lambdas(new).double() - logs[0]) / (logs[-1] - logs[0]) * (old.rates - 1)
     inside = rows.clamp(0, old.rates - 1)
     low = inside.floor().clamp_max(old.rates - 2).long()
     along = torch.arange(END_ROWS, dtype=torch.float64) - (END_ROWS - 1) / 2

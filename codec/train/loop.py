@@ -28,7 +28,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from codec.model import Config, Model
+from codec.config import Config
+from codec.model import Model
 from codec.train.data import Photos
 from codec.train.grow import at_lambdas, grow
 from codec.train.muon import Muon

@@ -1,0 +1,1 @@
+"""What evaluates the networks of pixels: g_a, h_a and g_s."""

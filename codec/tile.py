@@ -1,0 +1,181 @@
+"""A tile's record <-> its latents and alpha: the section "Tile" of FORMAT.md."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from codec import container, entropy_model
+from codec.container import LATENT, Container
+from codec.entropy_model import PASSES, SYMBOL_LIMIT, EntropyModel
+from codec.errors import DesyncError, FormatError
+from codec.model import dead_zone
+from codec.rans import SymbolReader, SymbolWriter, Tables
+from codec.tiles import Box, hyper_box, picture_box, tile_box
+from codec.weights import Weights
+
+DEAD_ZONES = dead_zone(entropy_model.SIGMAS)
+Write = Callable[[np.ndarray, np.ndarray], None]  # coded symbols of a pass, in order, and their tables
+
+
+@dataclass(frozen=True)
+class TileLatents:
+    """One decoded tile: rate row, ẑ (1, Z, h, w), ŷ (1, M, H, W), and alpha (16H, 16W, 1) where there is one."""
+
+    row: int
+    z_hat: Tensor
+    y_hat: Tensor
+    alpha: np.ndarray | None = None
+
+
+class TileCoder:
+    """The entropy model and the frequency tables of one set of weights."""
+
+    def __init__(self, weights: Weights):
+        """Raises: FormatError."""
+        self.config = weights.config
+        try:
+            exact = {name: torch.from_numpy(values) for name, values in weights.exact.items()}
+            self.entropy = EntropyModel(exact, weights.config)
+            counted, gaussian, self.z_tables = (
+                Tables.unpack(*(weights.tables[f"{label}.{part}"] for part in ("cdf", "length", "offset")))
+                for label in ("y", "y_gaussian", "z")
+            )
+        except KeyError as error:
+            raise FormatError(f"no weights of this codec: {error} is missing") from None
+        # a tile takes what is cheaper: after effort, the second
+        self.y_tables = counted, gaussian.continued(counted)
+
+    @torch.inference_mode()
+    def encode(self, y: Tensor, z: Tensor, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5) -> bytes:
+        """A tile's record: rate row and set of tables, CRC of its latents, alpha uint8 (H, W), stream."""
+        writer = SymbolWriter()
+        z_hat = self.quantise_z(z, row, lambda *part: writer.put(*part, self.z_tables))
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
+        _, crc = self.quantise(y, z_hat, row, lambda *part: parts.append(part), threshold)
+        costs = [sum(tables.bits(*part) for part in parts) for tables in self.y_tables]
+        kind = costs.index(min(costs))
+        for part in parts:
+            writer.put(*part, self.y_tables[kind])
+        packed = b""
+        if alpha is not None:
+            packed = pack_alpha(alpha)
+            packed = container.varint(len(packed)) + packed
+        return struct.pack("<BI", row + kind * self.config.rates, crc) + packed + writer.finish()
+
+    @torch.inference_mode()
+    def quantise(
+        self, y: Tensor, z_hat: Tensor, row: int, write: Write | None = None, threshold: float = 0.5
+    ) -> tuple[Tensor, int]:
+        """y (1, M, h, w) -> the ŷ that a file restores, and its CRC; `write` gets the coded symbols and their tables.
+
+        ŷ given with its own ẑ comes back unchanged.
+        """
+
+        def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
+            symbols = entropy_model.gather(y, t).sub_(mu)
+            if threshold > 0.5:  # towards zero first, but not beyond it
+                symbols = F.softshrink(symbols, threshold - 0.5)
+            small = symbols.abs() <= DEAD_ZONES.take(index.long())
+            return coded(symbols.masked_fill_(small, 0), index, write)
+
+        return self.entropy.run(z_hat, row, y.shape[2], y.shape[3], visit)
+
+    @torch.inference_mode()
+    def quantise_z(self, z: Tensor, row: int, write: Write | None = None) -> Tensor:
+        """z (1, Z, h, w) -> ẑ, as `quantise` does it to y but for dead zones: ẑ is too few bits to save any.
+
+        ẑ comes back unchanged.
+        """
+
+        def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
+            return coded(entropy_model.gather(z, t).sub_(mu), index, write)
+
+        return self.entropy.hyper(row, z.shape[2], z.shape[3], visit)
+
+    @torch.inference_mode()
+    def decode(self, parsed: Container, index: int, passes: int = PASSES) -> TileLatents:
+        """Latents and alpha of one tile of a file; after fewer passes, ŷ is 0 where it is not known yet, not verified.
+
+        Raises: FormatError, ChecksumError, DesyncError.
+        """
+        header, data, box = parsed.header, parsed.tile(index), tile_box(parsed.header, index)
+        first, crc = struct.unpack_from("<BI", data)
+        kind, row = divmod(first, self.config.rates)
+        if kind >= len(self.y_tables):
+            raise FormatError(f"tile with rate row {first}, the weights have {self.config.rates} in two kinds")
+        at, alpha = 5, None
+        if header.has_alpha:
+            size, at = container.read_varint(data, at)
+            alpha = unpack_alpha(data[at : at + size], box * LATENT & picture_box(header))
+            at += size
+        hyper = hyper_box(box)
+        count = self.config.latents * box.height * box.width + self.config.hyper * hyper.height * hyper.width
+        reader = SymbolReader(data[at:], count)
+
+        def read(tables: Tables, t: int, mu: Tensor, index: Tensor) -> Tensor:
+            used = index > 0
+            values = torch.from_numpy(reader.get(index[used].numpy(), tables))
+            symbols = torch.zeros_like(mu)
+            symbols[used] = values.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).float()
+            return symbols
+
+        z_hat = self.entropy.hyper(row, hyper.height, hyper.width, partial(read, self.z_tables))
+        of_y = partial(read, self.y_tables[kind])
+        y_hat, found = self.entropy.run(z_hat, row, box.height, box.width, of_y, passes)
+        if found != crc and passes == PASSES:
+            raise DesyncError("decoded latents do not match their checksum: the stream was forged or damaged")
+        return TileLatents(row, z_hat, y_hat, alpha)
+
+    def flat(self, parsed: Container, index: int) -> TileLatents:
+        """What stands for a damaged tile: latents of zero, opaque."""
+        box, alpha = tile_box(parsed.header, index), None
+        if parsed.header.has_alpha:
+            alpha = np.full((box.height * LATENT, box.width * LATENT, 1), 255, np.uint8)
+        hyper = hyper_box(box)
+        z = torch.zeros(1, self.config.hyper, hyper.height, hyper.width)
+        return TileLatents(0, z, torch.zeros(1, self.config.latents, box.height, box.width), alpha)
+
+
+def coded(residuals: Tensor, index: Tensor, write: Write | None) -> Tensor:
+    """Residuals of a pass -> symbols; those at the smallest σ are other than 0 once in 50,000: not worth coding."""
+    symbols, used = residuals.round_().clamp_(1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1), index > 0
+    if write:
+        write(symbols[used].int().numpy(), index[used].numpy())
+    return symbols.mul_(used)
+
+
+def pack_alpha(alpha: np.ndarray) -> bytes:
+    """uint8 (h, w) -> nothing where it is opaque, one byte where it is constant, else zlib of row differences."""
+    if alpha.min() == alpha.max():
+        return b"" if alpha.flat[0] == 255 else bytes([alpha.flat[0]])
+    return zlib.compress(np.diff(alpha, axis=0, prepend=np.zeros_like(alpha[:1])).tobytes(), 9)
+
+
+def unpack_alpha(data: bytes, box: Box) -> np.ndarray:
+    """Inverse of `pack_alpha`: uint8 (16h, 16w, 1), what lies beyond the picture's border is 0.
+
+    Raises: FormatError.
+    """
+    out = np.zeros((-(-box.height // LATENT) * LATENT, -(-box.width // LATENT) * LATENT, 1), np.uint8)
+    inside, count = out[: box.height, : box.width, 0], box.height * box.width
+    if len(data) < 2:
+        inside[:] = data[0] if data else 255
+        return out
+    try:
+        decoder = zlib.decompressobj()
+        rows = decoder.decompress(data, count + 1)
+    except zlib.error as error:
+        raise FormatError(f"alpha of a tile is damaged: {error}") from None
+    if len(rows) != count:
+        raise FormatError(f"alpha of a tile does not have {count} samples")
+    inside[:] = np.cumsum(np.frombuffer(rows, np.uint8).reshape(inside.shape), axis=0, dtype=np.uint8)
+    return out
