@@ -1,0 +1,344 @@
+"""The networks as ONNX graphs, written down from a weights file; torch is not needed.
+
+What each takes and gives. C, M, Z, P, N are the channels of features, y, ẑ, context and latents (M or Z); h and w are
+free; everything is float32 unless it says otherwise. `row`, the rate row, and `t`, a pass, are int64 (1,); `size` is H
+and W, int64 (2,).
+
+    g_a       pixels uint8 (1, 16h, 16w, 3), row       -> y (1, M, h, w), before rounding
+    h_a       y (1, M, h, w), row                      -> z (1, Z, ⌈h/4⌉, ⌈w/4⌉), before rounding
+    g_s       y (1, M, h, w), row                      -> pixels uint8 (1, 16h, 16w, 3)
+    z_start   row, size                                -> reduced (1, Z, H, W), guess (4, 2Z, ⌈H/2⌉, ⌈W/2⌉)
+    y_start   z (1, Z, h, w), size                     -> reduced (1, P, H, W), guess (4, 2M, ⌈H/2⌉, ⌈W/2⌉)
+    z_step, y_step   t, reduced, values (1, 4N, ⌈H/2⌉, ⌈W/2⌉), guess (1, 2N, ⌈H/2⌉, ⌈W/2⌉)
+                                                       -> params (1, 2N, ⌈H/2⌉, ⌈W/2⌉)
+
+`g_a`, `h_a` and `g_s` are float networks (model.py). The others are the entropy model (FORMAT.md): each number that
+goes in or out is whole, and so small that float32 holds it exactly. In them the 2 × 2 positions (row mod 2, column mod
+2) of a latent plane lie one behind the other as *parts*, a plane of ⌈H/2⌉ × ⌈W/2⌉ each; what a part has beyond row H or
+column W means nothing. One pass t = 0 … 3, with n = N / 4:
+
+    params = guess[0] in pass 0, else step(t, reduced, values, guess[t]) for t = 1, 2, 3
+    params[position, 0, channel] is μ, params[position, 1, channel] level: (4, 2, n, ⌈H/2⌉, ⌈W/2⌉)
+    index = clamp((level + 16) >> 5, 0, 63); symbols are coded in the order of params, but for those beyond H, W
+    values[position, n·GROUP_OF_PASS[t][position] + channel] = 64 · symbol + μ: (4, N, ⌈H/2⌉, ⌈W/2⌉), 0 at first
+
+`z` of y_start is clamp((ẑ · z_gain[row][channel] + 2¹³) >> 14, ±4095), with ẑ in 1/64: the `values` of z's four passes.
+This product does not fit float32: take int64 or float64. `z_gain` and the frequency tables are in `manifest`.
+
+Weights stay half-precision floats, or the whole numbers that they are, and become float32 where a graph is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from codec.config import GROUP_OF_PASS, PASSES, POSITIONS, SLOPE, Y_SCALE
+from codec.engine.whole_numbers import Context, first_guess
+from codec.weights import Weights
+
+OPSET, IR_VERSION = 17, 8  # what every runtime of the last years reads, in browsers too
+FLOAT, INT64, UINT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8
+Shape = tuple[int | str, ...]
+
+
+class Graph:
+    """A graph under construction: a method adds nodes and returns the name of their result.
+
+    Those up to `from_parts` are what `whole_numbers` describes the entropy model with.
+    """
+
+    def __init__(self, weights: Weights):
+        self.weights = weights
+        self.nodes: list[onnx.NodeProto] = []
+        self.initialisers: dict[str, onnx.TensorProto] = {}
+        self.inputs: list[onnx.ValueInfoProto] = []
+
+    # -- whole_numbers.Layers ------------------------------------------------------------------------------------
+
+    def conv(self, x: str, name: str) -> str:
+        shape = self.weights.exact[f"{name}.weight"].shape
+        depthwise = {"pads": [1, 1, 1, 1], "group": shape[0]} if len(shape) == 4 else {}
+        return self.op("Conv", x, *self._layer(name), **depthwise)
+
+    def conv_of_pass(self, x: str, names: list[str], t: str) -> str:
+        weights, biases = zip(*map(self._layer, names))
+        return self.op("Conv", x, self._of_pass(weights, t), self._of_pass(biases, t))
+
+    def conv_parts(self, x: str, name: str, rows: np.ndarray, t: str) -> str:
+        layer, rows = self._layer(name), rows.reshape(len(rows), -1)
+        weights, biases = ([self.op("Gather", v, self.constant(r), axis=0) for r in rows] for v in layer)
+        return self.op("Conv", x, self._of_pass(weights, t), self._of_pass(biases, t), group=len(POSITIONS))
+
+    def leaky(self, x: str) -> str:
+        return self.op("LeakyRelu", x, alpha=SLOPE)
+
+    def floor(self, x: str) -> str:
+        return self.op("Floor", x)
+
+    def clamp(self, x: str, limit: int) -> str:
+        return self.op("Clip", x, self.constant(np.float32(-limit)), self.constant(np.float32(limit)))
+
+    def add(self, x: str, y: str) -> str:
+        return self.op("Add", x, y)
+
+    def scaled(self, x: str, name: str) -> str:
+        scale = np.exp2(-self.weights.exact[name].astype(np.float32))
+        return self.op("Mul", x, self.constant(scale[:, None, None]))
+
+    def concat(self, x: str, y: str) -> str:
+        return self.op("Concat", x, y, axis=1)
+
+    def take(self, x: str, channels: np.ndarray) -> str:
+        return self.op("Gather", x, self.constant(channels), axis=1)
+
+    def upsample(self, x: str) -> str:
+        return self.op("DepthToSpace", x, blocksize=2, mode="CRD")
+
+    def to_parts(self, x: str) -> str:
+        odd = self.op("Mod", self.size(x), self.constant(np.array([2, 2])))
+        pads = self.op("Concat", self.constant(np.zeros(6, np.int64)), odd, axis=0)
+        return self.op("SpaceToDepth", self.op("Pad", x, pads), blocksize=2)
+
+    def from_parts(self, parts: str, like: str) -> str:
+        return self.crop(self.op("DepthToSpace", parts, blocksize=2, mode="DCR"), self.size(like))
+
+    def _of_pass(self, tensors: Sequence[str], t: str) -> str:
+        """That of pass t = 1, 2, 3."""
+        stacked = self.op("Concat", *(self.op("Unsqueeze", v, self.constant(np.array([0]))) for v in tensors), axis=0)
+        index = self.op("Sub", t, self.constant(np.array([1])))
+        return self.op("Squeeze", self.op("Gather", stacked, index, axis=0), self.constant(np.array([0])))
+
+    def _layer(self, name: str) -> tuple[str, str]:
+        """Weight and bias, divided by 2^shift."""
+        shape = self.weights.exact[f"{name}.weight"].shape
+        scale = np.exp2(-self.weights.exact[f"{name}.shift"].astype(np.float32))
+        weight = self.stored(f"exact.{name}.weight", (*shape, 1, 1)[:4])
+        weight = self.op("Mul", weight, self.constant(scale[:, None, None, None]))
+        return weight, self.op("Mul", self.stored(f"exact.{name}.bias"), self.constant(scale))
+
+    # -- float layers (model.py) ---------------------------------------------------------------------------------
+
+    def pointwise(self, x: str, name: str) -> str:
+        """1×1 convolution."""
+        return self.op("Conv", x, *self._float_layer(name, (1, 1)))
+
+    def permuted(self, x: str, name: str, order: np.ndarray, axis: int) -> str:
+        """1×1 convolution with its outputs (axis 0) or its inputs (1) in another order."""
+        weight, bias = self._float_layer(name, (1, 1))
+        weight = self.op("Gather", weight, self.constant(order), axis=axis)
+        return self.op("Conv", x, weight, bias if axis else self.op("Gather", bias, self.constant(order), axis=0))
+
+    def down(self, x: str, name: str) -> str:
+        """3×3 convolution, stride 2."""
+        return self.op("Conv", x, *self._float_layer(name, (3, 3)), pads=[1, 1, 1, 1], strides=[2, 2])
+
+    def block(self, x: str, name: str) -> str:
+        t = self.leaky(self.pointwise(x, f"{name}.mix_in"))
+        weight, bias = self._float_layer(f"{name}.spatial", (3, 3))
+        t = self.op(
+            "Conv", t, weight, bias, pads=[1, 1, 1, 1], group=self.weights.networks[f"{name}.spatial.bias"].size
+        )
+        x = self.add(x, self.pointwise(t, f"{name}.mix_out"))
+        t = self.leaky(self.pointwise(x, f"{name}.expand"))
+        return self.add(x, self.pointwise(t, f"{name}.contract"))
+
+    def blocks(self, x: str, name: str, count: int) -> str:
+        for i in range(count):
+            x = self.block(x, f"{name}.{i}")
+        return x
+
+    def gain(self, x: str, name: str, row: str) -> str:
+        """x times the gains of a rate row, by channel."""
+        logs = self.op("Gather", self.stored(name), row, axis=0)
+        return self.op("Mul", x, self.op("Unsqueeze", self.op("Exp", logs), self.constant(np.array([2, 3]))))
+
+    def times(self, x: str, factor: float) -> str:
+        return self.op("Mul", x, self.constant(np.float32(factor)))
+
+    def _float_layer(self, name: str, kernel: tuple[int, int]) -> tuple[str, str]:
+        outputs = len(self.weights.networks[f"{name}.bias"])
+        return self.stored(f"{name}.weight", (outputs, -1, *kernel)), self.stored(f"{name}.bias")
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    def input(self, name: str, shape: Shape, kind: int = FLOAT) -> str:
+        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def op(self, kind: str, *inputs: str, **attributes) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [f"{kind}_{len(self.nodes)}"], **attributes))
+        return self.nodes[-1].output[0]
+
+    def constant(self, array: np.ndarray) -> str:
+        name = f"constant_{len(self.initialisers)}"
+        self.initialisers[name] = numpy_helper.from_array(np.asarray(array), name)
+        return name
+
+    def stored(self, name: str, shape: tuple[int, ...] | None = None) -> str:
+        """A tensor as the weights file has it, cast to float32."""
+        array = (
+            self.weights.exact[name.removeprefix("exact.")]
+            if name.startswith("exact.")
+            else self.weights.networks[name]
+        )
+        self.initialisers[name] = numpy_helper.from_array(array.reshape(shape or array.shape), name)
+        return self.op("Cast", name, to=FLOAT)
+
+    def size(self, x: str, axes: slice = slice(2, 4)) -> str:
+        """Height and width of x."""
+        ends = self.constant(np.array([axes.start])), self.constant(np.array([axes.stop]))
+        return self.op("Slice", self.op("Shape", x), *ends)
+
+    def crop(self, x: str, size: str) -> str:
+        """The first rows and columns of x."""
+        return self.op("Slice", x, self.constant(np.zeros(2, np.int64)), size, self.constant(np.array([2, 3])))
+
+    def reshape(self, x: str, *sizes: int | str) -> str:
+        """Sizes are numbers, or results that hold some."""
+        parts = [self.constant(np.array([n])) if isinstance(n, int) else n for n in sizes]
+        return self.op("Reshape", x, self.op("Concat", *parts, axis=0))
+
+    def finish(self, name: str, **outputs: tuple[str, Shape, int]) -> onnx.ModelProto:
+        """outputs: by name, a result, its shape and type."""
+        for output, (result, _, _) in outputs.items():
+            self.nodes.append(helper.make_node("Identity", [result], [output]))
+        infos = [helper.make_tensor_value_info(k, kind, shape) for k, (_, shape, kind) in outputs.items()]
+        graph = helper.make_graph(self.nodes, name, self.inputs, infos, list(self.initialisers.values()))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        model.producer_name = self.weights.name
+        return model
+
+
+def analysis(weights: Weights) -> onnx.ModelProto:
+    """g_a."""
+    g, cfg = Graph(weights), weights.config
+    pixels, row = g.input("pixels", (1, "16h", "16w", 3), UINT8), g.input("row", (1,), INT64)
+    eight = g.constant(np.array([8]))
+    height, width = (g.op("Div", g.size(pixels, slice(i, i + 1)), eight) for i in (1, 2))
+    x = g.reshape(pixels, 1, height, 8, width, 8, 3)
+    x = g.op("Transpose", x, perm=[0, 5, 2, 4, 1, 3])
+    x = g.times(g.op("Cast", g.reshape(x, 1, 192, height, width), to=FLOAT), 1 / 255)  # pixel-unshuffle
+    f = g.blocks(g.pointwise(x, "g_a.stem"), "g_a.before", cfg.enc_blocks // 2)
+    f = g.blocks(g.gain(f, "gain_enc", row), "g_a.after", cfg.enc_blocks - cfg.enc_blocks // 2)
+    linear = g.permuted(g.op("SpaceToDepth", x, blocksize=2), "g_a.linear", patch_order(last=False), axis=1)
+    y = g.gain(g.add(g.down(f, "g_a.down"), linear), "gain_y", row)
+    return g.finish("g_a", y=(y, (1, cfg.latents, "h", "w"), FLOAT))
+
+
+def hyper_analysis(weights: Weights) -> onnx.ModelProto:
+    """h_a."""
+    g, cfg = Graph(weights), weights.config
+    y, row = g.input("y", (1, cfg.latents, "h", "w")), g.input("row", (1,), INT64)
+    x = g.block(g.pointwise(g.times(y, Y_SCALE), "h_a.0"), "h_a.1")
+    z = g.down(g.block(g.down(x, "h_a.2"), "h_a.3"), "h_a.4")
+    return g.finish("h_a", z=(g.gain(z, "gain_z", row), (1, cfg.hyper, "h_4", "w_4"), FLOAT))
+
+
+def synthesis(weights: Weights) -> onnx.ModelProto:
+    """g_s."""
+    g, cfg = Graph(weights), weights.config
+    y, row = g.input("y", (1, cfg.latents, "h", "w")), g.input("row", (1,), INT64)
+    y = g.gain(y, "gain_y_inverse", row)
+    f = g.upsample(g.pointwise(g.times(y, Y_SCALE), "g_s.up.expand"))
+    f = g.gain(g.blocks(f, "g_s.before", cfg.dec_blocks // 2), "gain_dec", row)
+    f = g.blocks(f, "g_s.after", cfg.dec_blocks - cfg.dec_blocks // 2)
+    linear = g.upsample(g.permuted(y, "g_s.linear", patch_order(last=True), axis=0))
+    x = g.op("Round", g.times(g.add(g.pointwise(f, "g_s.head"), linear), 255))  # (1, 192, 2h, 2w)
+    x = g.op("Cast", g.op("Clip", x, g.constant(np.float32(0)), g.constant(np.float32(255))), to=UINT8)
+    size = g.size(x)
+    x = g.op("Transpose", g.reshape(x, 1, 3, 8, 8, size), perm=[0, 4, 2, 5, 3, 1])  # pixel-shuffle, colour last
+    x = g.reshape(x, 1, g.op("Mul", size, g.constant(np.array([8]))), 3)
+    return g.finish("g_s", pixels=(x, (1, "16h", "16w", 3), UINT8))
+
+
+def patch_order(last: bool) -> np.ndarray:
+    """Which sample of a pixel-unshuffled 16×16 patch is where, if it is unshuffled by 8 and then by 2 instead.
+
+    last: which of the 2×2 comes last in the order, else first.
+    """
+    order = np.arange(768).reshape(3, 2, 8, 2, 8).transpose(0, 2, 4, 1, 3).reshape(192, 4)
+    return (order if last else order.T).reshape(-1)
+
+
+def start_of_z(weights: Weights) -> onnx.ModelProto:
+    """z_start."""
+    g, channels = Graph(weights), weights.config.hyper
+    row, size = g.input("row", (1,), INT64), g.input("size", (2,), INT64)
+    h = g.reshape(g.op("Gather", g.stored("exact.z_prior"), row, axis=0), 1, 2 * channels, 1, 1)
+    shape = g.op("Concat", g.constant(np.array([1, 2 * channels])), size, axis=0)
+    return _started(g, "z", g.op("Expand", h, shape))
+
+
+def start_of_y(weights: Weights) -> onnx.ModelProto:
+    """y_start."""
+    g = Graph(weights)
+    z, size = g.input("z", (1, weights.config.hyper, "h", "w")), g.input("size", (2,), INT64)
+    return _started(g, "y", g.crop(first_guess(g, z), size))
+
+
+def _started(g: Graph, kind: str, h: str) -> onnx.ModelProto:
+    context = Context(g, kind, g.weights.config)
+    reduced, guesses = context.start(h)
+    shape = (PASSES, 2 * context.channels, "H_2", "W_2")
+    return g.finish(
+        f"{kind}_start",
+        reduced=(reduced, (1, context.width, "H", "W"), FLOAT),
+        guess=(g.op("Concat", *guesses, axis=0), shape, FLOAT),
+    )
+
+
+def step(weights: Weights, kind: str) -> onnx.ModelProto:
+    """y_step or z_step."""
+    g = Graph(weights)
+    context = Context(g, kind, weights.config)
+    half = ("H_2", "W_2")
+    t, reduced = g.input("t", (1,), INT64), g.input("reduced", (1, context.width, "H", "W"))
+    values, guess = (
+        g.input("values", (1, 4 * context.channels, *half)),
+        g.input("guess", (1, 2 * context.channels, *half)),
+    )
+    params = context.step(t, reduced, values, guess)
+    return g.finish(f"{kind}_step", params=(params, (1, 2 * context.channels, *half), FLOAT))
+
+
+ENCODER: dict[str, Callable[[Weights], onnx.ModelProto]] = {"g_a": analysis, "h_a": hyper_analysis}
+DECODER = {
+    "g_s": synthesis,
+    "z_start": start_of_z,
+    "y_start": start_of_y,
+    "z_step": partial(step, kind="z"),
+    "y_step": partial(step, kind="y"),
+}
+
+
+def manifest(weights: Weights) -> dict:
+    """What else a reader needs: configuration, fingerprint, gains of ẑ and frequency tables (FORMAT.md)."""
+    tables = {}
+    for label in ("y", "y_gaussian", "z"):
+        cdf, length, offset = (weights.tables[f"{label}.{part}"] for part in ("cdf", "length", "offset"))
+        cdfs = np.split(cdf, np.cumsum(length)[:-1])
+        tables[label] = [{"offset": int(o), "cdf": c.tolist()} for c, o in zip(cdfs, offset)]
+    return {
+        "name": weights.name,
+        "fingerprint": weights.fingerprint.hex(),
+        "config": asdict(weights.config),
+        "group_of_pass": GROUP_OF_PASS,
+        "z_gain": weights.exact["z_gain"].tolist(),
+        "tables": tables,
+    }
+
+
+def export(weights: Weights, folder: Path, encoder: bool = True) -> None:
+    """All graphs and `manifest.json`; without `encoder`, a reader's only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, build in ((ENCODER if encoder else {}) | DECODER).items():
+        (folder / f"{name}.onnx").write_bytes(build(weights).SerializeToString())
+    (folder / "manifest.json").write_text(json.dumps(manifest(weights)) + "\n")
