@@ -407,6 +407,23 @@ def info(source: str, as_json: bool) -> None:
         click.echo(f"{key.replace('_', ' '):12} {value}")
 
 
+@command(
+    click.option("-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights, by name or file."),
+    click.option("--out", "folder", type=click.Path(file_okay=False, path_type=Path), required=True),
+    click.option("--decoder", is_flag=True, help="Only what reading files takes."),
+)
+def onnx(model: str, folder: Path, decoder: bool) -> None:
+    """Write the networks as ONNX graphs, and manifest.json with all that is not in them.
+
+    What each takes and gives is told at the top of codec/engine/graphs.py.
+    """
+    try:
+        from codec.engine import graphs
+    except ModuleNotFoundError as error:
+        raise LatError(f"{error.name} is missing: pip install 'lat-codec[fast]'") from None
+    graphs.export(weights.Weights.open(model), folder, encoder=not decoder)
+
+
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def bench(args: tuple[str, ...]) -> None:
