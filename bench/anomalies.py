@@ -1,6 +1,6 @@
 """How well anomalies are found: AUROC on real defects and on synthetic ones, against two baselines.
 
-    python -m bench.anomalies --photos DIR [--tiles DIR] --out bench/results/anomaly.json
+    python -m bench.anomalies --images DIR [--tiles DIR] --out bench/results/anomaly.json
 
 synthetic   cuts, scratches, stains and foreign patches in photographs. `alone`: the damaged picture is all there is.
             `camera`: eight undamaged shots of the same scene are known, each moved by up to 2 pixels, with its own
@@ -26,6 +26,8 @@ from scipy.stats import rankdata
 from codec import Codec
 from codec.latent import anomaly
 from codec.weights import DEFAULT
+
+from .photos import load, pictures
 
 SHOTS = 8
 MARGIN = 8  # pixels at the picture's border that moving leaves out
@@ -234,17 +236,14 @@ def tiles(codec: Codec, folder: Path) -> dict:
 
 
 @click.command()
-@click.option("--photos", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--images", "photos", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--tiles", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("-m", "--model", default=DEFAULT, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(photos: Path, folder: Path | None, model: str, out: Path) -> None:
-    codec, pictures = Codec.load(model), []
-    for path in sorted(photos.glob("*.png")):
-        with Image.open(path) as opened:
-            pictures.append(np.asarray(opened.convert("RGB")))
-    result = {"weights": codec.name, "torch": torch.__version__, "photographs": len(pictures)}
-    result["synthetic"] = synthetic(codec, pictures)
+    codec, originals = Codec.load(model), [np.asarray(load(path)) for path in pictures(photos).values()]
+    result = {"weights": codec.name, "torch": torch.__version__, "photographs": len(originals)}
+    result["synthetic"] = synthetic(codec, originals)
     if folder:
         result["magnetic tiles"] = tiles(codec, folder)
     out.write_text(json.dumps(result, indent=1) + "\n")

@@ -1,6 +1,6 @@
 """Throughput of `lat bulk` by engine and workers, and a run whose worker is killed in the middle.
 
-python -m bench.bulk --photos photos-0.tar --photos photos-1.tar --count 500 --out bench/results/bulk.json
+python -m bench.bulk --data photos-0.tar --data photos-1.tar --count 500 --out bench/results/bulk.json
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import click
 
 from codec.train.data import read_files
 
-from .run import processor
+from .machine import processor
 
 
 def fill(folder: Path, sources: list[Path], count: int) -> None:
@@ -98,7 +98,7 @@ def worker_of(driver: int, engine: str) -> int:
 
 
 @click.command()
-@click.option("--photos", type=click.Path(exists=True, path_type=Path), multiple=True, required=True)
+@click.option("--data", "photos", type=click.Path(exists=True, path_type=Path), multiple=True, required=True)
 @click.option("--count", default=500, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(photos: tuple[Path, ...], count: int, out: Path) -> None:

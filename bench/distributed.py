@@ -1,6 +1,6 @@
 """Held-out loss of a small network: two processes under torchrun, one with the doubled batch, one with the same batch.
 
-python -m bench.distributed --photos SHARD.tar --minutes 0.8 --out bench/results/distributed.json
+python -m bench.distributed --data SHARD.tar --minutes 0.8 --out bench/results/distributed.json
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def run(photos: Path, batch: int, minutes: float) -> None:
 
 
 @click.command()
-@click.option("--photos", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--data", "photos", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--minutes", default=1.0, show_default=True, help="Of each run.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--batch", type=int, hidden=True)
@@ -46,7 +46,7 @@ def main(photos: Path, minutes: float, out: Path | None, batch: int | None) -> N
     for name, (processes, batch) in RUNS.items():
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         command = [sys.executable, *(launcher if processes > 1 else []), "-m", "bench.distributed"]
-        command += ["--photos", photos, "--minutes", str(minutes), "--batch", str(batch)]
+        command += ["--data", photos, "--minutes", str(minutes), "--batch", str(batch)]
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         losses = re.findall(r"step (\d+)  checkpoint; held-out log-loss (\S+)", printed)
         curves[name] = {int(step): float(loss) for step, loss in losses}

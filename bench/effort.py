@@ -21,8 +21,9 @@ from PIL import Image
 from codec import Codec
 from codec.weights import DEFAULT
 
+from .machine import processor
 from .metrics import bd_rate, ms_ssim, psnr, scaled
-from .run import processor
+from .photos import pictures
 
 QUALITIES = (10, 30, 50, 70, 90)
 
@@ -34,7 +35,7 @@ QUALITIES = (10, 30, 50, 70, 90)
 @click.option("-m", "--model", default=DEFAULT, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(images: Path, settings: str, every: int, model: str, out: Path) -> None:
-    codec, files = Codec.load(model), sorted(images.glob("*.png"))[::every]
+    codec, files = Codec.load(model), [*pictures(images).values()][::every]
     result = {"weights": codec.name, "processor": processor(), "threads": torch.get_num_threads()}
     result |= {"pictures": len(files), "qualities": QUALITIES, "settings": {}}
     base = None

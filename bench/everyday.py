@@ -2,7 +2,7 @@
 
 python -m bench.everyday corpus --out bench/results/corpus.json
 python -m bench.everyday seams --images DIR --out bench/results/seams.json
-python -m bench.everyday graphics --photo tests/photos/kodim23.png --out bench/results/graphics.json
+python -m bench.everyday graphics --images tests/photos/kodim23.png --out bench/results/graphics.json
 python -m bench.everyday mosaic --images DIR --out mosaic.jpg
 python -m bench.everyday large --images DIR --megapixels 100 --out bench/results/large-100.json
 """
@@ -29,6 +29,7 @@ from codec.command import batch
 from codec.settings import TILE
 
 from .metrics import psnr
+from .photos import load, pictures, tiled
 
 SIZES = ((1, 1), (1, 257), (300, 2), (17, 33), (640, 480), (1100, 40))
 FORMATS = {
@@ -148,9 +149,8 @@ def seams(images: Path, out: Path) -> None:
     for quality in (10, 40, 80):
         squared: dict[int, list[float]] = {16: [], TILE: []}
         sizes = dict.fromkeys(squared, 0)
-        for path in sorted(images.glob("*.png")):
-            with Image.open(path) as opened:
-                original = np.asarray(opened.convert("RGB"))
+        for path in pictures(images).values():
+            original = np.asarray(load(path))
             band = np.zeros(original.shape[:2], bool)
             for k in range(256, max(band.shape), 256):
                 band[max(0, k - 8) : k + 8] = band[:, max(0, k - 8) : k + 8] = True
@@ -200,7 +200,7 @@ def line_art() -> Image.Image:
 
 
 @main.command()
-@click.option("--photo", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@click.option("--images", "photo", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option("-m", "--model", default=weights.DEFAULT, show_default=True)
 @out_option
 def graphics(photo: Path, model: str, out: Path) -> None:
@@ -237,20 +237,6 @@ def measured(*args: str) -> dict[str, float]:
     if status:
         raise click.ClickException(f"lat {' '.join(args)} failed")
     return {"seconds": round(time.perf_counter() - start, 2), "peak_mb": round(usage.ru_maxrss / 1024)}
-
-
-def tiled(images: Path, megapixels: int) -> Image.Image:
-    """The photographs of a folder side by side, over and over, up to a size."""
-    width = round(math.sqrt(megapixels * 1.4) * 1000)
-    height = round(megapixels * 1e6 / width)
-    parts = []
-    for path in sorted(images.glob("*.png")):
-        with Image.open(path) as opened:
-            parts.append(opened.convert("RGB").resize((768, 512)))
-    out = Image.new("RGB", (width, height))
-    for i, (y, x) in enumerate((y, x) for y in range(0, height, 512) for x in range(0, width, 768)):
-        out.paste(parts[i % len(parts)], (x, y))
-    return out
 
 
 @main.command()

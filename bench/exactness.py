@@ -20,6 +20,8 @@ from PIL import Image
 from codec import Codec
 from codec.weights import DEFAULT
 
+from .photos import load, pictures
+
 
 @torch.inference_mode()
 def float_bits(codec: Codec, image: Image.Image, quality: float) -> float:
@@ -36,11 +38,11 @@ def float_bits(codec: Codec, image: Image.Image, quality: float) -> float:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(images: Path, model: str, out: Path) -> None:
     codec, rows = Codec.load(model), []
-    for path in sorted(images.glob("*.png")):
-        image = Image.open(path).convert("RGB")
+    for name, path in pictures(images).items():
+        image = load(path)
         for quality in (5, 35, 65, 95):
             estimate, real = float_bits(codec, image, quality) / 8, len(codec.encode(image, quality))
-            rows.append({"image": path.name, "quality": quality, "float_bytes": round(estimate, 1), "file_bytes": real})
+            rows.append({"image": name, "quality": quality, "float_bytes": round(estimate, 1), "file_bytes": real})
     summary = {}
     for quality in (5, 35, 65, 95):
         here = [r for r in rows if r["quality"] == quality]

@@ -1,6 +1,6 @@
 """The README's pictures, from a bench run's JSON and one photograph.
 
-python -m bench.figures --result bench/results/kodak.json --photo PHOTO --out bench/results
+python -m bench.figures --result bench/results/kodak.json --images PHOTO --out bench/results
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def comparison(model: str, photo: Path, quality: int, box: tuple[int, int, int, 
 
 @click.command()
 @click.option("--result", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
-@click.option("--photo", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@click.option("--images", "photo", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option("--quality", default=12, show_default=True)
 @click.option("--box", type=(int, int, int, int), default=(380, 40, 640, 300), show_default=True)
 @click.option("--model", default=DEFAULT, show_default=True)

@@ -1,9 +1,9 @@
 """What sampling, filling and editing of latents are good for, in numbers and in pictures.
 
-python -m bench.latents sample --photos DIR --out bench/results/sample.json
-python -m bench.latents fill --photos DIR --out bench/results/fill.json
-python -m bench.latents edit --photos photos.tar --count 50 --out bench/results/edit.json
-python -m bench.latents gallery --photo PHOTO --second PHOTO --out bench/results/gallery.png
+python -m bench.latents sample --data DIR --out bench/results/sample.json
+python -m bench.latents fill --data DIR --out bench/results/fill.json
+python -m bench.latents edit --data photos.tar --count 50 --out bench/results/edit.json
+python -m bench.latents gallery --images PHOTO --second PHOTO --out bench/results/gallery.png
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ ATTRIBUTE_OF = {
 }
 FALLING = {"denoise"}  # the attribute falls with strength
 
-photos_option = click.option("--photos", type=click.Path(exists=True, path_type=Path), multiple=True, required=True)
+photos_option = click.option(
+    "--data", "photos", type=click.Path(exists=True, path_type=Path), multiple=True, required=True
+)
 model_option = click.option("-m", "--model", default=DEFAULT, show_default=True)
 out_option = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 
@@ -237,7 +239,7 @@ def sheet(rows: list[tuple[str, list[Image.Image]]], side: int) -> Image.Image:
 
 
 @main.command()
-@click.option("--photo", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@click.option("--images", "photo", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @click.option("--second", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
 @model_option
 @out_option

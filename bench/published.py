@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.interpolate import PchipInterpolator
 
 from .metrics import psnr
+from .photos import load, pictures
 from .run import anchor_curves
 
 PAIRS = {
@@ -48,9 +49,8 @@ def defaults(images: Path, format: str) -> tuple[list[float], list[float]]:
     rates, distortions = [], []
     for quality in range(5, 100, 5):
         rows = []
-        for path in sorted(images.glob("*.png")):
-            with Image.open(path) as opened:
-                image = opened.convert("RGB")
+        for path in pictures(images).values():
+            image = load(path)
             out = io.BytesIO()
             image.save(out, format, quality=quality)
             decoded = np.asarray(Image.open(out).convert("RGB"))

@@ -23,7 +23,7 @@ from codec.weights import DEFAULT
 
 from .codecs import CODECS
 from .metrics import LABELS, METRICS, psnr, scaled
-from .run import pictures, spread
+from .photos import pictures, spread
 
 NAMES = {
     "lat": "lat",

@@ -14,7 +14,6 @@ after a stop and measures only what is missing.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import platform
@@ -28,30 +27,17 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from PIL import Image
 
 from codec.files import write_bytes
 from codec.weights import DEFAULT
 
 from .codecs import CODECS, build
+from .machine import peak_mb, processor, timed
 from .metrics import METRICS, bd_rate, scaled
+from .photos import load, pictures, spread
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 QUICK = ("lat", "jpeg", "jpeg420", "webp", "avif-s6", "jxl")
 STORE_SECONDS = 2.0  # rows finished since are lost by a kill
-PATIENCE_SECONDS = 2.0  # a call that takes longer is timed once: it need not be repeated to be sure of two digits
-
-
-def processor() -> str:
-    """Its name, as the system knows it, and the vector instructions that torch uses."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
-
-
-def load(path: Path) -> Image.Image:
-    with Image.open(path) as opened:
-        return opened.convert("RGB")
 
 
 # In the worker processes: the codec is built once in each.
@@ -72,32 +58,6 @@ def rate_row(path: Path, setting: int) -> dict:
     original, decoded = np.asarray(image), np.asarray(_codec.decode(data))
     row = {"setting": setting, "bytes": len(data), "bpp": 8 * len(data) / (image.width * image.height)}
     return row | {name: metric(original, decoded) for name, metric in METRICS.items()}
-
-
-def timed(action, repeats: int, patience: float = PATIENCE_SECONDS) -> tuple[object, float, int]:
-    """Result of a call, the median of its seconds, and how often it was timed."""
-    times: list[float] = []
-    while len(times) < repeats and (not times or times[-1] < patience):
-        start = time.perf_counter()
-        result = action()
-        times.append(time.perf_counter() - start)
-    return result, round(statistics.median(times), 4), len(times)
-
-
-def memory_kb(field: str) -> int:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{field}:")[1].split()[0])
-
-
-def peak_mb(action) -> tuple[object, float]:
-    """Result of a call, and the MB of resident memory that it adds at most, child processes included (Linux)."""
-    import resource
-
-    Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
-    before = memory_kb("VmRSS")
-    result = action()
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return result, round((memory_kb("VmHWM") - before + children) / 1e3, 1)
 
 
 def memory_row(path: Path, setting: int, threads: int) -> dict:
@@ -198,48 +158,6 @@ def bd_rates(codecs: dict[str, dict], published: dict[str, dict]) -> dict[str, d
                 if found := compare(curve, codec["mean"], metric):
                     row[f"published {other}"] = found
     return tables
-
-
-# What is measured.
-
-
-def shipped_photographs() -> list[Path]:
-    """Real photographs that scikit-image and scikit-learn carry, where they are installed."""
-    names = {
-        "skimage/data": ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg"),
-        "sklearn/datasets/images": ("china.jpg", "flower.jpg"),
-    }
-    found = []
-    for place, files in names.items():
-        package, _, inside = place.partition("/")
-        spec = importlib.util.find_spec(package)
-        if spec:
-            folder = Path(spec.submodule_search_locations[0]) / inside
-            found += [folder / name for name in files if (folder / name).exists()]
-    return found
-
-
-def pictures(images: Path | None) -> dict[str, Path]:
-    """Files to measure, under the names that rows give them: paths relative to the folder.
-
-    Raises: click.ClickException.
-    """
-    if images is None:
-        if files := shipped_photographs():
-            return {p.name: p for p in files}
-        raise click.ClickException("no --images given, and neither scikit-image nor scikit-learn is installed")
-    if images.is_file():
-        return {images.name: images}
-    if files := [p for p in sorted(images.rglob("*")) if p.suffix.lower() in SUFFIXES]:
-        return {p.relative_to(images).as_posix(): p for p in files}
-    raise click.ClickException(f"{images}: no pictures")
-
-
-def spread(items: list, count: int) -> list:
-    """At most `count` of the items, evenly over them, ends left out where there are more."""
-    if len(items) <= count:
-        return items
-    return [items[int((i + 0.5) * len(items) / count)] for i in range(count)]
 
 
 def compressai_weights(specs: tuple[str, ...]) -> dict[str, dict[int, Path]]:

@@ -1,6 +1,6 @@
 """Duplicates found by latents: precision, recall and time, against decoding to pixels and a difference hash.
 
-    python -m bench.similarity --photos photos.tar --count 400 --out bench/results/similar.json
+    python -m bench.similarity --data photos.tar --count 400 --out bench/results/similar.json
 
 Every photograph is coded at -q 50. Its copies are: recompressed (JPEG of quality 40, then -q 25), resized to 50 %
 (-q 40), cropped to 90 % (-q 50). A pair of files is called a duplicate from a similarity on; recall is the part of
@@ -72,7 +72,7 @@ def best(similarity: np.ndarray) -> dict[str, float]:
 
 
 @click.command()
-@click.option("--photos", type=click.Path(exists=True, path_type=Path), multiple=True, required=True)
+@click.option("--data", "photos", type=click.Path(exists=True, path_type=Path), multiple=True, required=True)
 @click.option("--count", default=400, show_default=True)
 @click.option("-m", "--model", default=DEFAULT, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)

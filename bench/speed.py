@@ -27,8 +27,9 @@ from PIL import Image
 from codec.weights import DEFAULT, cards
 
 from .codecs import complete_torchvision
-from .everyday import tiled
-from .run import memory_row, processor, speed_row, start_worker, timed
+from .machine import processor, timed
+from .photos import tiled
+from .run import memory_row, speed_row, start_worker
 
 SIZES = (0.1, 0.4, 1, 3, 12, 48, 100)  # megapixels
 THREAD_SIZE = 3

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import click
 import numpy as np
-from PIL import Image
 
 from codec import Codec, LatError
 from codec.target import to_psnr, to_size
 from codec.weights import DEFAULT
 
 from .metrics import psnr
+from .photos import load, pictures
 
 BPP = (0.15, 0.4, 1.0)
 PSNR = (30.0, 34.0, 38.0)
@@ -28,25 +28,24 @@ PSNR = (30.0, 34.0, 38.0)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(images: Path, model: str, out: Path) -> None:
     codec, sizes, qualities = Codec.load(model), [], []
-    for path in sorted(images.glob("*.png")):
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
+    for name, path in pictures(images).items():
+        image = load(path)
         for bpp in BPP:
             size = round(bpp * image.width * image.height / 8)
             try:
                 found = to_size(codec, image, size)
             except LatError as error:
-                sizes.append({"image": path.name, "bpp": bpp, "impossible": str(error)})
+                sizes.append({"image": name, "bpp": bpp, "impossible": str(error)})
                 continue
-            sizes.append({"image": path.name, "bpp": bpp, "used": len(found.data) / size, "encodes": found.encodes})
+            sizes.append({"image": name, "bpp": bpp, "used": len(found.data) / size, "encodes": found.encodes})
         for goal in PSNR:
             try:
                 found = to_psnr(codec, image, goal)
             except LatError as error:
-                qualities.append({"image": path.name, "psnr": goal, "impossible": str(error)})
+                qualities.append({"image": name, "psnr": goal, "impossible": str(error)})
                 continue
             over = psnr(np.asarray(image), np.asarray(codec.decode(found.data))) - goal
-            qualities.append({"image": path.name, "psnr": goal, "over_db": round(over, 4), "encodes": found.encodes})
+            qualities.append({"image": name, "psnr": goal, "over_db": round(over, 4), "encodes": found.encodes})
     fitted, reached = ([r for r in rows if "encodes" in r] for rows in (sizes, qualities))
     result = {
         "weights": codec.name,

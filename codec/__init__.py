@@ -18,7 +18,7 @@ from codec.errors import (
     TruncatedError,
 )
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = [
     "ChecksumError",
     "Codec",

@@ -14,8 +14,9 @@ from PIL import Image
 
 from bench import card, codecs, ranges
 from bench.metrics import METRICS, bd_rate, ms_ssim, psnr, psnr_y, scaled, ssimulacra2
+from bench.photos import spread
 from bench.report import write
-from bench.run import compare, main, means, per_image, spread
+from bench.run import compare, main, means, per_image
 from codec.weights import DEFAULT
 from tests.conftest import run
 

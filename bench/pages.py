@@ -1,0 +1,154 @@
+"""Write the tables of the Markdown pages from the committed results, between their marks.
+
+    python -m bench pages
+
+A page holds `<!-- table: NAME -->` … `<!-- end -->`; what lies between is replaced by the table of that name below.
+Prose is the pages' own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "bench" / "results"
+PAGES = ("README.md", "bench/RESULTS.md", "codec/bulk/BULK.md")
+TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+RIVALS = {
+    "jpeg": "JPEG 4:4:4 (Pillow)",
+    "jpeg420": "JPEG 4:2:0 (Pillow)",
+    "jpegli": "JPEG by jpegli",
+    "webp": "WebP",
+    "jpeg2000": "JPEG 2000",
+    "jxl": "JPEG XL, effort 7",
+    "avif-s6": "AVIF 4:4:4, speed 6",
+    "avif-s4": "AVIF 4:4:4, speed 4",
+    "avif-ssim": "AVIF 4:4:4, speed 4, tuned for SSIM",
+    "avif-psnr": "AVIF 4:4:4, speed 4, tuned for PSNR",
+    "heic": "HEIC 4:4:4 (x265)",
+    "heic-psnr": "HEIC 4:4:4, tuned for PSNR",
+    "vvc420": "VVC 4:2:0 (vvenc)",
+    "published jpeg": "JPEG, published",
+    "published bpg_444_x265_ycbcr": "BPG 4:4:4, published",
+    "published compressai-mbt2018-mean_mse_cuda": "mbt2018-mean, published",
+    "published vtm": "VVC 4:4:4 (VTM), published",
+}
+METRICS = {"ssimulacra2": "SSIMULACRA 2", "ms_ssim": "MS-SSIM", "psnr": "PSNR"}
+
+
+def result(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """In Markdown."""
+    head = list(head)
+    lines = [head, ["---"] * len(head), *map(list, rows)]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def percent(rate: dict | None) -> str:
+    return f"{rate['percent']:+.1f} %" if rate else "–"
+
+
+def rates(ours: str) -> str:
+    """BD-rates of one of our codecs against every rival, by each metric."""
+    by_metric = result("kodak")["bd_rate"]
+    found = {metric: by_metric.get(metric, {}).get(ours, {}) for metric in METRICS}
+    rows = []
+    for name, label in RIVALS.items():
+        if rate := found["psnr"].get(name):
+            low, high = rate["range"]
+            rows.append([label, *(percent(found[m].get(name)) for m in METRICS), f"{low:.1f} … {high:.1f} dB"])
+    return table(["against", *METRICS.values(), "PSNR over"], rows)
+
+
+def headline() -> str:
+    """What a visitor wants to know first."""
+    by_metric = result("kodak")["bd_rate"]
+    rows = []
+    for name in ("jpeg420", "webp", "avif-s6", "jxl"):
+        looks, pixels = by_metric["ssimulacra2"]["lat"].get(name), by_metric["psnr"]["lat-psnr"].get(name)
+        rows.append([f"bytes against {RIVALS[name]}", f"{percent(looks)} (`--tune psnr`, by PSNR: {percent(pixels)})"])
+    return table(["Kodak, 24 pictures", "at the same SSIMULACRA 2"], rows)
+
+
+def ranges() -> str:
+    """Everything against published JPEG, over fixed ranges of PSNR."""
+    measured = result("ranges")
+    names = [n for n in measured["curves"] if n.startswith("lat")] + [n for n in RIVALS if n.startswith("published")]
+    rows = []
+    for name in names:
+        if name != measured["against"]:
+            cells = ["–" if p is None else f"{p:+.1f} %" for p in measured["curves"][name]]
+            rows.append([RIVALS.get(name, name), *cells])
+    return table(["against JPEG, published", *(f"{low:g} … {high:g} dB" for low, high in measured["psnr"])], rows)
+
+
+def efforts() -> str:
+    settings = result("effort")["settings"]
+    rows = [
+        [f"BD-rate by {METRICS[m]}, against 3", *(f"{e[f'bd_rate_{m}_percent']:+.1f} %" for e in settings.values())]
+        for m in METRICS
+        if all(f"bd_rate_{m}_percent" in e for e in settings.values())
+    ]
+    rows.append(["seconds a picture", *(f"{e['seconds_a_picture']:.2g}" for e in settings.values())])
+    return table(["`-e`", *(name.replace(" ", " --tune ") for name in settings)], rows)
+
+
+def targets() -> str:
+    measured = result("targets")
+    rows = []
+    for kind, missed in (("size", "exceeded"), ("psnr", "undershot")):
+        m = measured[kind]
+        close = m["within_3_percent"] if kind == "size" else m["within_0.1_db"]
+        rows.append(
+            [kind, str(m["of"]), str(m[missed]), str(close), f"{m['mean_encodes']:.1f}", str(m["most_encodes"])]
+        )
+    return table(["target", "tried", "missed", "within 3 % or 0.1 dB", "encodes, mean", "at most"], rows)
+
+
+def bulk() -> str:
+    rows = [
+        [
+            run["engine"],
+            str(run["workers"]),
+            f"{run['mp_per_second']:.2f}",
+            f"{run['mp_per_second_a_worker_while_coding']:.2f}",
+        ]
+        for run in result("bulk")["runs"]
+    ]
+    return table(["engine", "workers", "MP/s", "MP/s a worker, while it codes"], rows)
+
+
+TABLES = {
+    "headline": headline,
+    "rates": lambda: rates("lat"),
+    "rates-best": lambda: rates("lat-best"),
+    "ranges": ranges,
+    "efforts": efforts,
+    "targets": targets,
+    "bulk": bulk,
+}
+
+
+def filled(page: str) -> str:
+    """The page's text with every table made anew."""
+    return TABLE.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], page)
+
+
+@click.command()
+def main() -> None:
+    """Write the tables of the Markdown pages from bench/results."""
+    for name in PAGES:
+        page = ROOT / name
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
