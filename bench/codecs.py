@@ -2,7 +2,7 @@
 
 Settings are in order of rising quality. Where a format offers it, chroma is 4:4:4: subsampling would flatter
 this codec in RGB PSNR. A rival whose package is missing raises ImportError from its constructor.
-`suffix` is given where browsers show the format.
+`tuned` says what the encoder spends its bits for, `suffix` is given where browsers show the format.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from codec.weights import BEST
 class Lat:
     """This package. Setting: -q."""
 
+    tuned = "PSNR"
     suffix: str | None = None
     settings: tuple = (0, 5, 12, 20, 28, 35, 43, 50, 58, 65, 73, 80, 88, 95, 100)
 
@@ -53,6 +54,7 @@ class LatBest(Lat):
 class PillowCodec:
     """A format that Pillow writes, its own or a plugin's. Setting: `quality`."""
 
+    tuned = ""
     format = ""
     suffix: str | None = None
     feature = ""  # Pillow's name of the library behind it
@@ -76,6 +78,7 @@ class PillowCodec:
 class Jpeg(PillowCodec):
     """4:4:4, optimised Huffman tables."""
 
+    tuned = "the eye: the quantisation tables of the standard's Annex K"
     format, feature, options = "JPEG", "libjpeg_turbo", {"subsampling": "4:4:4", "optimize": True}
     suffix = "jpeg"
     settings = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 88, 94)
@@ -90,6 +93,7 @@ class Jpeg420(Jpeg):
 class Jpegli:
     """Google's JPEG encoder as its wheel sets it up; any JPEG decoder reads the files."""
 
+    tuned = "the eye: adaptive quantisation by Butteraugli"
     settings: tuple = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 88, 94)
     suffix = "jpeg"
 
@@ -109,12 +113,14 @@ class Jpegli:
 class WebP(PillowCodec):
     """Lossy WebP is 4:2:0 always."""
 
+    tuned = "the eye, a little: spatial noise shaping at its default of 50"
     format, feature, options = "WEBP", "webp", {"method": 6}
     suffix = "webp"
     settings = (1, 5, 15, 30, 50, 70, 80, 90, 95)
 
 
 class Avif6(PillowCodec):
+    tuned = "the eye: libaom's tune=iq, libavif's default since 1.4"
     format, feature, options = "AVIF", "avif", {"speed": 6, "subsampling": "4:4:4"}
     suffix = "avif"
 
@@ -123,13 +129,18 @@ class Avif4(Avif6):
     options = {"speed": 4, "subsampling": "4:4:4"}
 
 
-class AvifPsnr(Avif6):
-    """Tuned for PSNR, where the default is tuned for the eye."""
+class AvifSsim(Avif6):
+    tuned = "SSIM: tune=ssim, libavif's default before 1.4"
+    options = {"speed": 4, "subsampling": "4:4:4", "advanced": {"tune": "ssim"}}
 
+
+class AvifPsnr(Avif6):
+    tuned = "PSNR: tune=psnr"
     options = {"speed": 4, "subsampling": "4:4:4", "advanced": {"tune": "psnr"}}
 
 
 class JpegXL(PillowCodec):
+    tuned = "the eye: Butteraugli"
     format, options = "JXL", {"effort": 7}
     settings = (5, 15, 30, 45, 60, 70, 80, 88, 94)
 
@@ -142,6 +153,7 @@ class JpegXL(PillowCodec):
 class Heic(PillowCodec):
     """HEVC intra by x265: the stand-in for BPG."""
 
+    tuned = "SSIM: libheif's default of x265's tunes"
     format, options = "HEIF", {"chroma": "444"}
 
     def __init__(self, model: str):
@@ -155,14 +167,14 @@ class Heic(PillowCodec):
 
 
 class HeicPsnr(Heic):
-    """Tuned for PSNR, where the default is tuned for SSIM."""
-
+    tuned = "PSNR: tune=psnr"
     options = {"chroma": "444", "enc_params": {"tune": "psnr"}}
 
 
 class Jpeg2000(PillowCodec):
     """Irreversible wavelet. Setting: compression ratio."""
 
+    tuned = "PSNR"
     format, feature = "JPEG2000", "jpg_2000"
     options = {"quality_mode": "rates", "irreversible": True, "mct": 1}
     settings = (200, 120, 80, 50, 32, 20, 13, 8)
@@ -176,6 +188,7 @@ class Jpeg2000(PillowCodec):
 class Vvc:
     """VVC intra by vvenc, preset medium, through ffmpeg: 4:2:0 and 10 bits, all that this build offers. Setting: QP."""
 
+    tuned = "the eye: vvenc's default QPA, after XPSNR"
     settings: tuple = (47, 42, 37, 32, 27, 22, 17, 12)
     suffix: str | None = None
 
@@ -222,6 +235,7 @@ class CompressAI:
     CompressAI defines no file, so this one is ours: 9 bytes of sizes, then each string behind its length.
     """
 
+    tuned = "what its weights were trained for"
     suffix: str | None = None
     header = struct.Struct("<B4H")
 
@@ -270,6 +284,7 @@ CODECS = {
     "webp": WebP,
     "avif-s4": Avif4,
     "avif-s6": Avif6,
+    "avif-ssim": AvifSsim,
     "avif-psnr": AvifPsnr,
     "jxl": JpegXL,
     "heic": Heic,

@@ -177,6 +177,24 @@ def test_a_stopped_run_goes_on(tmp_path, folder, result):
     assert [r["psnr"] for r in after["rows"]].count(1234.5) == 1
 
 
+def test_a_new_metric_is_measured_where_rows_lack_it(tmp_path, folder, result):
+    """And nothing else: rows of other pictures stay as they are."""
+    out = tmp_path / "r.json"
+    before = json.loads(result.read_text())
+    entry = before["codecs"]["jpeg"]
+    for row in entry["rows"][:3]:
+        del row["ssimulacra2"]
+    entry["rows"].append(entry["rows"][0] | {"image": "gone.png"})
+    out.write_text(json.dumps(before))
+    done = run(
+        "-m", "bench.run", "--images", str(folder), "--codecs", "jpeg", "--out", str(out), "--timed", "0", text=True
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(out.read_text())["codecs"]["jpeg"]["rows"]
+    kept = [r for r in rows if r["image"] != "gone.png"]
+    assert kept == json.loads(result.read_text())["codecs"]["jpeg"]["rows"] and len(rows) == len(kept) + 1
+
+
 def test_speeds_of_another_machine_are_dropped_and_rates_are_kept(tmp_path, folder, result):
     out = tmp_path / "r.json"
     out.write_text(json.dumps(json.loads(result.read_text()) | {"processor": "another"}))
@@ -202,6 +220,10 @@ def test_a_missing_rival_is_named_not_fatal(tmp_path, folder):
 
 def test_every_rival_has_enough_points():
     assert all(len(c.settings) >= 8 for c in codecs.CODECS.values())
+
+
+def test_every_codec_says_what_it_is_tuned_for():
+    assert all(c.tuned for c in codecs.CODECS.values())
 
 
 def test_unknown_words_are_usage_errors(folder):
