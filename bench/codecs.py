@@ -131,7 +131,7 @@ class Avif4(Avif6):
 
 class AvifSsim(Avif6):
     tuned = "SSIM: tune=ssim, libavif's default before 1.4"
-    options = {"speed": 4, "subsampling": "4:4:4", "advanced": {"tune": "ssim"}}
+    options = {"speed": 6, "subsampling": "4:4:4", "advanced": {"tune": "ssim"}}
 
 
 class AvifPsnr(Avif6):

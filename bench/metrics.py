@@ -40,8 +40,8 @@ def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float | None:
     """
     if min(a.shape[:2]) < SMALLEST:
         return None
-    x, y = (torch.tensor(v, dtype=torch.float64).permute(2, 0, 1)[None] / 255 for v in (a, b))
-    return float(score(x, y))
+    x, y = (torch.tensor(v, dtype=torch.float32).permute(2, 0, 1)[None] / 255 for v in (a, b))
+    return float(score(x, y))  # float64 says the same to 0.001 and takes three times as long
 
 
 METRICS = {"psnr": psnr, "psnr_y": psnr_y, "ms_ssim": ms_ssim, "ssimulacra2": ssimulacra2}

@@ -51,6 +51,11 @@ def test_damage_lowers_the_score(photo):
     assert scores[0] == 100 and scores == sorted(scores, reverse=True)
 
 
+def test_float32_is_precise_enough_to_measure_with(photo):
+    a, b = pictures(np.asarray(photo)[:256, :256], np.asarray(photo)[:256, :256] ^ 5)
+    assert score(a.float(), b.float()).item() == pytest.approx(score(a, b).item(), abs=0.003)
+
+
 def test_pictures_too_small_are_refused():
     with pytest.raises(ValueError, match="8 pixels a side, got 9 × 7"):
         score(*pictures(grey(9)[:7], grey(9)[:7]))

@@ -16,8 +16,10 @@ from codec import Codec, weights
 from codec.config import PASSES, SIZES, Config
 from codec.model import Model, log_lambdas, pass_masks
 from codec.rans import Tables
+from codec.ssimulacra2 import weighted_sum
 from codec.train import export, loop
 from codec.train.data import Photos
+from codec.train.distortion import EYE_PART, squared_error, visible_error
 from codec.train.grow import LargerNetworkError, at_lambdas, grow, latents_kept
 from codec.train.muon import Muon
 from tests.conftest import run
@@ -164,13 +166,13 @@ def test_rate_rows_move_to_other_lambdas():
 def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch, capsys):
     checkpoint = tmp_path / "run.ckpt"
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1.0)
-    recipe = loop.Recipe(batch=2, crop=256, warmup=2)
+    recipe = loop.Recipe(batch=2, crop=256, warmup=2, tune="eye")
     loop.train(TINY, recipe, [shards[0]], checkpoint, 3 / 60, "tiny")
     first = loop.load_checkpoint(checkpoint)[1]
     longer = (first["seconds"] + 2) / 60
     loop.train(TINY, recipe, [shards[0]], checkpoint, longer, "tiny", resume=True)
     second = loop.load_checkpoint(checkpoint)[1]
-    assert second["step"] > first["step"] > 0
+    assert second["step"] > first["step"] > 0 and second["recipe"]["tune"] == "eye"
     assert f"resumed at step {first['step']}" in capsys.readouterr().out
     assert not list(tmp_path.glob("*.part"))
 
@@ -264,17 +266,29 @@ def test_two_processes_do_what_one_does_with_the_doubled_batch(shards, tmp_path)
 def test_a_broken_gradient_is_skipped(shards, tmp_path, monkeypatch):
     calls = []
 
-    def rd_terms(model, x, q, noise=True):
-        bpp, mse = original(model, x, q, noise)
+    def broken(x, x_hat, lambdas):
         calls.append(1)
-        return bpp, mse * (float("nan") if len(calls) % 2 and noise else 1)
+        return squared_error(x, x_hat) * (float("nan") if len(calls) % 2 and x_hat.requires_grad else 1)
 
-    original = loop.rd_terms
-    monkeypatch.setattr(loop, "rd_terms", rd_terms)
+    monkeypatch.setitem(loop.DISTORTIONS, "psnr", broken)
     out = tmp_path / "run.ckpt"
     loop.train(TINY, loop.Recipe(batch=1, crop=256), [shards[1]], out, 2 / 60, "tiny")
     tensors, _ = loop.load_checkpoint(out)
     assert all(t.isfinite().all() for t in tensors.values())
+
+
+def test_tuning_for_the_eye_trains_a_mixture_of_squared_error_and_ssimulacra2(photo):
+    """It follows the whole metric, is as large as squared error at every rate, and its share of that is as told."""
+    x = torch.from_numpy(np.asarray(photo)[100:356, 200:456].copy()).permute(2, 0, 1)[None] / 255
+    random = torch.Generator().manual_seed(0)
+    blurred = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    noisy = (x + 0.05 * torch.randn(x.shape, generator=random)).clamp(0, 1)
+    for x_hat in (blurred, noisy):
+        seen, mse = weighted_sum(x.double(), x_hat.double()), squared_error(x, x_hat)
+        for lambda_ in (0.0006, 0.04):
+            scale = 4.1 * (lambda_ / 0.0007) ** 0.118
+            mixed = visible_error(x, x_hat, torch.tensor([lambda_]))
+            assert mixed.item() == pytest.approx((EYE_PART * scale * seen + (1 - EYE_PART) * mse).item(), rel=0.01)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from codec.config import SIZES
+from codec.train.distortion import DISTORTIONS
 from codec.train.grow import LargerNetworkError
 from codec.train.loop import Recipe, train
 
@@ -30,6 +31,13 @@ from codec.train.loop import Recipe, train
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Begin with the networks of this checkpoint or weights file; those of a smaller size are grown.",
 )
+@click.option(
+    "--tune",
+    type=click.Choice(list(DISTORTIONS)),
+    default=Recipe.tune,
+    show_default=True,
+    help="What bits are weighed against: squared error, or mostly SSIMULACRA 2.",
+)
 @click.option("--batch", type=int, default=Recipe.batch, show_default=True, help="Crops a step, of each process.")
 @click.option("--rate", type=float, default=1.0, show_default=True, help="Learning rate, in parts of the recipe's.")
 def main(
@@ -39,6 +47,7 @@ def main(
     out: Path,
     resume: bool,
     start: Path | None,
+    tune: str,
     batch: int,
     rate: float,
 ) -> None:
@@ -48,7 +57,7 @@ def main(
     """
     if out.exists() and not resume:
         raise click.UsageError(f"{out} exists: --resume goes on from it, another --out leaves it alone")
-    recipe = Recipe(batch=batch, lr_muon=rate * Recipe.lr_muon, lr_adam=rate * Recipe.lr_adam)
+    recipe = Recipe(batch=batch, lr_muon=rate * Recipe.lr_muon, lr_adam=rate * Recipe.lr_adam, tune=tune)
     try:
         train(SIZES[size], recipe, list(sources), out, minutes, size, resume, start)
     except LargerNetworkError as e:

@@ -1,8 +1,8 @@
 """The training loop: one function from photographs to a checkpoint, resumable, annealed inside its budget.
 
-Loss: mean over samples of (R + λ·255²·MSE) / √λ, each sample at a rate row of its own. R + λD grows about as √λ, so
-every rate gets the same weight. (Its logarithm would give every picture the same weight too, but the gradients of
-the flattest quarter are then seven times as large as the others', and noise: `bench/EXPERIMENTS.md`.)
+Loss: mean over samples of (R + λ·D) / √λ, each sample at a rate row of its own, D as `distortion.py` has it. R + λD
+grows about as √λ, so every rate gets the same weight. (Its logarithm would give every picture the same weight too, but
+the gradients of the flattest quarter are then seven times as large as the others', and noise: `bench/EXPERIMENTS.md`.)
 
 Muon on the matrices, Adam on the rest. The learning rate warms up, stays, and falls linearly to zero over the last
 part of the budget, where crops also grow: the budget can be extended by resuming from a checkpoint with a larger one.
@@ -31,6 +31,7 @@ from torch.nn.parallel import DistributedDataParallel
 from codec.config import Config
 from codec.model import Model
 from codec.train.data import Photos
+from codec.train.distortion import DISTORTIONS, Distortion, squared_error
 from codec.train.grow import at_lambdas, grow
 from codec.train.muon import Muon
 
@@ -50,6 +51,7 @@ class Recipe:
     clip: float = 1.0  # below the usual norm: else a few odd crops are most of the noise
     ema: float = 0.999
     seed: int = 0
+    tune: str = "psnr"  # what the weights are for: a key of DISTORTIONS
 
     def rate_factor(self, step: int, progress: float) -> float:
         return min(1.0, (step + 1) / self.warmup) * min(1.0, max(0.0, 1 - progress) / self.decay)
@@ -109,12 +111,6 @@ def optimizers(model: Model, recipe: Recipe, dtype: torch.dtype) -> dict[str, to
     }
 
 
-def rd_terms(model: Model, x: Tensor, q: Tensor, noise: bool = True) -> tuple[Tensor, Tensor]:
-    """Estimated bits per pixel and squared error on the 0..255 scale, per sample."""
-    x_hat, bpp = model(x, q, noise)
-    return bpp, ((x_hat - x) ** 2).mean((1, 2, 3)) * 255**2
-
-
 def spread_rates(rates: int, count: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """`count` rate rows, each as likely as any other, spread evenly: less noise than independent ones."""
     first = torch.rand((), device=device, generator=generator)
@@ -122,13 +118,13 @@ def spread_rates(rates: int, count: int, generator: torch.Generator, device: tor
 
 
 @torch.no_grad()
-def validate(model: Model, crops: Tensor) -> float:
+def validate(model: Model, crops: Tensor, distortion: Distortion) -> float:
     """Mean log-loss of the held-out crops, rounded latents, rates spread evenly over them; in float32, as files are."""
     total = 0.0
     for i, x in enumerate(crops):
         q = torch.tensor([(i * 37) % model.cfg.rates], device=x.device)
-        bpp, mse = rd_terms(model, x[None], q, noise=False)
-        total += torch.log(bpp + model.lambdas[q] * mse).item()
+        x_hat, bpp = model(x[None], q, noise=False)
+        total += torch.log(bpp + model.lambdas[q] * distortion(x[None], x_hat, model.lambdas[q])).item()
     return total / len(crops)
 
 
@@ -229,7 +225,7 @@ def train(
         trained = replace(cfg, **{k: described["config"][k] for k in ("rates", "lambda_min", "lambda_max")})
         grow(at_lambdas(tensors, trained, cfg), model, patches(photos))
     model = model.to(device, memory_format=torch.channels_last)
-    dtype = faster_dtype(device)
+    dtype, distortion = faster_dtype(device), DISTORTIONS[recipe.tune]
     opts = optimizers(model, recipe, dtype)
     groups = [(group, group["lr"]) for opt in opts.values() for group in opt.param_groups]
     ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -260,8 +256,9 @@ def train(
         x = photos.crops(count, size, shared, rank, world).contiguous(memory_format=torch.channels_last)
         q = spread_rates(cfg.rates, count * world, shared, device)[rank::world]
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
-            bpp, mse = rd_terms(network, x, q)
-        loss = ((bpp + model.lambdas[q] * mse) / model.lambdas[q].sqrt()).mean()
+            x_hat, bpp = network(x, q)
+        lambdas = model.lambdas[q]
+        loss = ((bpp + lambdas * distortion(x, x_hat, lambdas)) / lambdas.sqrt()).mean()
         for opt in opts.values():
             opt.zero_grad()
         loss.backward()
@@ -283,7 +280,7 @@ def train(
         clock += seconds
         if step % CLOCK_STEPS == 0:
             elapsed = agreed(clock, device)
-            psnr = (10 * torch.log10(255**2 / mse)).mean().item()
+            psnr = (10 * torch.log10(255**2 / squared_error(x, x_hat.detach()))).mean().item()
             recent.append((loss.item(), bpp.mean().item(), psnr, count * world / seconds))
         if step in (20, 100) or step % 500 == 0:
             mean = torch.tensor(list(recent)).mean(0).tolist()
@@ -297,9 +294,9 @@ def train(
             if rank == 0:
                 checkpoint()
                 averaged.load_state_dict(ema)
-                say(f"step {step}  checkpoint; held-out log-loss {validate(averaged, crops):.4f}")
+                say(f"step {step}  checkpoint; held-out log-loss {validate(averaged, crops, distortion):.4f}")
             last = time.monotonic()
     if world > 1:
         dist.barrier()  # the first process writes longer than the others
-        network = loss = bpp = mse = None  # what holds on to the process group goes before it
+        network = loss = bpp = x_hat = None  # what holds on to the process group goes before it
         dist.destroy_process_group()

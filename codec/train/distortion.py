@@ -1,0 +1,38 @@
+"""What training weighs bits against: squared error, or a mixture of it and SSIMULACRA 2.
+
+Squared error alone smears what eyes look for, texture; SSIMULACRA 2 alone lets colours and flat skies drift, to which
+it is nearly blind. Mixed, both are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from codec.ssimulacra2 import WEIGHTS, weighted_sum
+
+EYE_PART = 0.7  # of the mixture
+PRUNED = WEIGHTS * (WEIGHTS > 0.1)  # 25 of 108: the others are less than 1 % of the sum, and time
+# s0 is taken EYE_SCALE (λ / EYE_LAMBDA) ^ EYE_RISE times, which makes it as large as the squared error on the mean of
+# photographs at every rate: from low to high rates squared errors fall a little faster.
+EYE_SCALE, EYE_LAMBDA, EYE_RISE = 4.1, 0.0007, 0.118
+
+Distortion = Callable[[Tensor, Tensor, Tensor], Tensor]  # x, x̂ (N, 3, H, W) in 0 … 1, λ (N,) -> D (N,)
+
+
+def squared_error(x: Tensor, x_hat: Tensor, lambdas: Tensor | None = None) -> Tensor:
+    """Mean squared errors (N,) on the 0..255 scale, whatever λ."""
+    return ((x_hat.float() - x) ** 2).mean((1, 2, 3)) * 255**2
+
+
+def visible_error(x: Tensor, x_hat: Tensor, lambdas: Tensor) -> Tensor:
+    """EYE_PART of what SSIMULACRA 2 sees, its weighted sum s0 in units of squared error; the rest squared error."""
+    with torch.autocast(x.device.type, enabled=False):
+        seen = weighted_sum(x, x_hat.float().clamp(0, 1), PRUNED)
+        scale = EYE_SCALE * (lambdas / EYE_LAMBDA) ** EYE_RISE
+        return EYE_PART * scale * seen + (1 - EYE_PART) * squared_error(x, x_hat)
+
+
+DISTORTIONS: dict[str, Distortion] = {"psnr": squared_error, "eye": visible_error}
