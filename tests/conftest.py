@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from click.testing import CliRunner
 from PIL import Image
 
 from codec import Codec
+from codec.command.cli import main
 
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "tests" / "photos" / "kodim23.png"
@@ -44,8 +47,22 @@ def tree(tmp_path, crop):
     return source
 
 
+def lat(*args, text: bool = True, input: bytes | None = None) -> subprocess.CompletedProcess:
+    """The `lat` command in this process, answered as if it were a child; what it does not catch fails the test.
+
+    A child process takes two seconds to load torch: `run` is for tests of what only a process has.
+    """
+    threads = torch.get_num_threads()
+    try:
+        done = CliRunner().invoke(main, [str(a) for a in args], input=input, prog_name="lat", catch_exceptions=False)
+    finally:
+        torch.set_num_threads(threads)
+    out, err = (done.stdout, done.stderr) if text else (done.stdout_bytes, done.stderr_bytes)
+    return subprocess.CompletedProcess(args, done.exit_code, out, err)
+
+
 def run(*args: str, env: dict | None = None, **kwargs) -> subprocess.CompletedProcess:
-    """A child process in the checkout's root."""
+    """A Python process in the checkout's root."""
     return subprocess.run(
         [sys.executable, *args], cwd=ROOT, env=os.environ | (env or {}), capture_output=True, timeout=300, **kwargs
     )

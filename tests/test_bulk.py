@@ -19,14 +19,14 @@ from codec.bulk import driver as bulk
 from codec.bulk import engines, worker
 from codec.command import batch
 from codec.settings import Settings
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, lat
 from tests.test_batch import GOOD, below
 
 SUFFIXES = {".png", ".jpg"}
 
 
 def lat_bulk(*args):
-    return run("-m", "codec", "bulk", *map(str, args), text=True)
+    return lat("bulk", *args)
 
 
 def log(folder) -> dict[str, dict]:
