@@ -12,14 +12,14 @@ import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load
+from typing import TYPE_CHECKING
 
 from codec.config import Config
 from codec.container import FINGERPRINT_BYTES
 from codec.errors import FormatError, MissingModelError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DEFAULT, BEST = "fast-6", "best-6"
 NEWEST = {"fast": DEFAULT, "best": BEST}  # what a size without a number stands for
@@ -42,6 +42,9 @@ class Weights:
 
         Raises: FormatError.
         """
+        from safetensors import SafetensorError  # these bring numpy: `lat info` knows the names of weights without
+        from safetensors.numpy import load
+
         try:
             tensors = load(data)
             length = struct.unpack_from("<Q", data)[0]

@@ -15,7 +15,6 @@ from codec import LatError, container
 from codec.command import batch
 from tests.conftest import ROOT, lat, run
 
-
 GOOD = ["a.lat", "b.lat", "sub/c.lat", "sub/same.jpg.lat", "sub/same.png.lat"]
 
 
