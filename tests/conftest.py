@@ -3,6 +3,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Most pictures here are tiny: threads that wait for each other cost more than they do. Child processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch
