@@ -24,8 +24,8 @@ import click
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from codec import Codec, weights
-from codec.command import batch
+from codec import Codec, job, weights
+from codec.plan import Job
 from codec.settings import TILE
 
 from .metrics import psnr
@@ -123,11 +123,9 @@ def corpus(out: Path) -> None:
         (folder / "in").mkdir()
         for path in awkward(folder / "in"):
             packed, back = folder / f"{path.name}.lat", folder / f"{path.name}.png"
-            row = batch.attempt(batch.compress, batch.Job(str(path), str(packed)), batch.Options(overwrite=True))
+            row = job.attempt(job.compress, Job(str(path), str(packed)), job.Options(overwrite=True))
             if row.status == "done":
-                again = batch.attempt(
-                    batch.decompress, batch.Job(str(packed), str(back)), batch.Options(overwrite=True)
-                )
+                again = job.attempt(job.decompress, Job(str(packed), str(back)), job.Options(overwrite=True))
                 with Image.open(path) as a, Image.open(back) as b:
                     assert again.status == "done" and a.size == b.size, (path, again)
             error = row.error.replace(str(path.parent) + os.sep, "") if row.error else None

@@ -33,6 +33,9 @@ __all__ = [
 
 def __getattr__(name: str):
     if name == "Codec":
+        from codec import process
+
+        process.wait_passively()
         from codec.coder import Codec
 
         return Codec

@@ -1,6 +1,6 @@
 """`python -m codec`: the `lat` command."""
 
-from codec.command.cli import main
+from codec.command.cli import entry
 
 if __name__ == "__main__":
-    main(prog_name="lat")
+    entry()

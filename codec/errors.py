@@ -41,3 +41,9 @@ class DesyncError(LatError):
 def reason(error: BaseException) -> str:
     """What an exception says; its kind, where it says nothing."""
     return str(error) or type(error).__name__
+
+
+def about(error: BaseException, *names: str) -> str:
+    """What an exception says, after the name of the file that it is about, unless it begins with one of `names`."""
+    said = reason(error)
+    return said if said.startswith(tuple(f"{name}:" for name in names if name)) else f"{names[0]}: {said}"

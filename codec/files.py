@@ -1,19 +1,29 @@
-"""Reading inputs and writing outputs so that nothing is lost: a file appears whole or not at all."""
+"""Reading inputs and writing outputs so that nothing is lost: a file appears whole or not at all.
+
+An output takes the times and, on POSIX, the permissions and owner of the file that it was made from, as with gzip and
+xz. So a private photograph stays private, and a later run can tell by the time what an output was made from.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
-from codec.errors import LatError
+from codec.errors import LatError, reason
 
-STALE_SECONDS = 3600  # a temporary sibling this old was left by a killed process
+STALE_SECONDS = 3600  # a temporary file this old was left by a killed process
+TIME_STEPS = (1, 100, 1000, 10**6, 10**9, 2 * 10**9)  # ns in which file systems keep times: ext4, NTFS, …, HFS+, FAT
+STREAM = re.compile(r"/dev/(stdin|stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
+
+_unfinished: set[str] = set()  # temporary files of this process
 
 
 def read_bytes(path: str) -> bytes:
@@ -21,58 +31,159 @@ def read_bytes(path: str) -> bytes:
 
     Raises: LatError.
     """
-    if path == "-":
-        return sys.stdin.buffer.read()
     try:
+        if path == "-":
+            if sys.stdin is None:
+                raise LatError("standard input: is closed")
+            return sys.stdin.buffer.read()
         return Path(path).read_bytes()
-    except OSError as error:
-        raise LatError(f"{path}: cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in a name
+        raise LatError(f"{shown(path)}: cannot be read: {said(error)}") from None
+
+
+def shown(path: str) -> str:
+    """A file's name in messages."""
+    return "standard input" if path == "-" else path
+
+
+def is_stream(path: str) -> bool:
+    """Whether an output is written as it comes instead of appearing whole: standard output, a pipe, a terminal."""
+    if path == "-" or STREAM.fullmatch(path):
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def refuse_existing(path: str, overwrite: bool) -> None:
     """Raises: LatError where the output exists and must not be replaced."""
-    if path != "-" and not overwrite and os.path.lexists(path):
+    if not overwrite and not is_stream(path) and os.path.lexists(path):
         raise LatError(f"{path}: exists; --overwrite replaces it, -o writes elsewhere")
 
 
-@contextmanager
-def writing(path: str, overwrite: bool) -> Iterator[BinaryIO]:
-    """A file to write to: a sibling that is flushed to disk and renamed at the end; standard output for "-".
+def made_from(target: str, source: str) -> bool:
+    """Whether an output bears the time of this input, as exactly as file systems keep times."""
+    try:
+        made, own = os.stat(target).st_mtime_ns, os.stat(source).st_mtime_ns
+    except OSError:
+        return False
+    return same_time(made, own)
 
+
+def same_time(a: int, b: int) -> bool:
+    """Whether two times (ns) are one, kept by file systems of different precision."""
+    return any(abs(a - b) < step and (a % step == 0 or b % step == 0) for step in TIME_STEPS)
+
+
+@contextmanager
+def writing(path: str, overwrite: bool, source: str | None = None) -> Iterator[BinaryIO]:
+    """A file to write to: a temporary in the same folder that is flushed to disk and renamed at the end.
+
+    It takes time and permissions of `source`. Standard output ("-"), pipes and terminals are written to directly.
     Raises: LatError where the target exists (unless `overwrite`) or cannot be written; nothing is left behind.
     """
-    if path == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    refuse_existing(path, overwrite)
-    target = Path(path)
-    temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        if is_stream(path):
+            with _stream(path) as file:
+                yield file
+                file.flush()
+            return
+        refuse_existing(path, overwrite)
+        target = Path(path)
+        temporary = str(target.parent / f".lat-{token_hex(6)}.part")  # short: the target's name may be of 255 bytes
+        model = regular(source)
+        descriptor = os.open(temporary, _CREATE, 0o600 if model else 0o666)
+    except (OSError, ValueError) as error:
+        raise unwritable(path, error) from None
+    _unfinished.add(temporary)
+    try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        if model:
+            take_after(temporary, model)
         refuse_existing(path, overwrite)
         os.replace(temporary, target)
-        temporary = None
-        for left in target.parent.glob(f".{target.name}.*.part"):
-            with suppress(OSError):
-                if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                    left.unlink()
+        remove_stale(target.parent)
     except OSError as error:
-        raise LatError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise unwritable(path, error) from None
     finally:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
+        with suppress(OSError):
+            os.unlink(temporary)
+        _unfinished.discard(temporary)
 
 
-def write_bytes(path: str, data: bytes, overwrite: bool) -> None:
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+@contextmanager
+def _stream(path: str) -> Iterator[BinaryIO]:
+    """What is no regular file, opened for writing; the disk behind a block device is not ours to write over.
+
+    Raises: LatError, OSError.
+    """
+    if path == "-":
+        if sys.stdout is None:
+            raise LatError("standard output: is closed")
+        yield sys.stdout.buffer
+        return
+    with suppress(OSError):
+        if stat.S_ISBLK(os.stat(path).st_mode):
+            raise LatError(f"{path}: is a disk, not a file; -o writes elsewhere")
+    with open(path, "wb") as file:
+        yield file
+
+
+def regular(path: str | None) -> os.stat_result | None:
+    """What the system knows about a file; None for a pipe or no file at all."""
+    with suppress(OSError, TypeError, ValueError):
+        found = os.stat(path)
+        if stat.S_ISREG(found.st_mode):
+            return found
+    return None
+
+
+def take_after(path: str, model: os.stat_result) -> None:
+    """Give a file the time and, on POSIX, the permissions and owner of another one, as far as the system allows."""
+    if os.name == "posix":
+        with suppress(OSError):
+            os.chown(path, model.st_uid, model.st_gid)
+        with suppress(OSError):
+            os.chmod(path, model.st_mode & 0o777)
+    with suppress(OSError):
+        os.utime(path, ns=(model.st_atime_ns, model.st_mtime_ns))
+
+
+def remove_stale(folder: Path) -> None:
+    """Delete what killed processes left in a folder."""
+    for left in folder.glob(".lat-*.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_ctime > STALE_SECONDS:  # the other time is that of a photograph
+                left.unlink()
+
+
+def abandon() -> None:
+    """Delete the temporary files of this process, which is about to end."""
+    for path in list(_unfinished):
+        with suppress(OSError):
+            os.unlink(path)
+
+
+def unwritable(path: str, error: Exception) -> LatError:
+    if isinstance(error, LatError):
+        return error
+    return LatError(f"{'standard output' if path == '-' else path}: cannot be written: {said(error)}")
+
+
+def said(error: Exception) -> str:
+    """What an error of the system says, without the file's name, which goes before it."""
+    return getattr(error, "strerror", None) or reason(error)
+
+
+def write_bytes(path: str, data: bytes, overwrite: bool, source: str | None = None) -> None:
     """All of `data`, by way of `writing`."""
-    with writing(path, overwrite) as file:
+    with writing(path, overwrite, source) as file:
         file.write(data)

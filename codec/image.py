@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
 
+from codec import kinds, metadata, samples
+from codec.alpha import without_hidden_colours
 from codec.container import MODES
-from codec.errors import LatError, LimitError
+from codec.errors import LatError, LimitError, reason
 from codec.settings import MAX_PIXELS
 
-XMP_KEY = "XML:com.adobe.xmp"
+NEW_SUBFILE_TYPE, DNG_VERSION, SUB_IFDS = 254, 50706, 330  # tags of TIFF
 
 
 @dataclass
 class Picture:
-    """pixels (H, W, C) uint8 in mode "L", "LA", "RGB" or "RGBA"; metadata {"icc", "exif", "xmp"}; what was lost."""
+    """pixels (H, W, C) uint8 in mode "L", "LA", "RGB" or "RGBA"; metadata, see `metadata.read`; what was lost."""
 
     pixels: np.ndarray
     mode: str
     metadata: dict[str, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def without(self, dropped: tuple[str, ...]) -> Picture:
+        """Less some metadata; where the orientation goes with it, the pixels are turned."""
+        kept = {key: value for key, value in self.metadata.items() if key not in dropped}
+        turn = metadata.orientation(self.metadata)
+        if turn == metadata.orientation(kept):
+            return replace(self, metadata=kept)
+        return replace(self, pixels=metadata.turned(self.pixels, turn), metadata=metadata.upright(kept))
 
 
 def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -32,63 +41,100 @@ def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
 
     Raises: LatError, LimitError (before pixels are decoded).
     """
-    Image.MAX_IMAGE_PIXELS = None  # our own limit follows, with a message that says what to do
+    kinds.register_plugins()
     try:
         image = Image.open(source)
     except UnidentifiedImageError:
-        raise LatError(f"{name}: no image format that Pillow knows") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise LatError(f"{name}: cannot be read: {error}") from None
+        raise LatError(f"{name}: {kinds.unknown(name)}") from None
+    except Image.DecompressionBombError as error:
+        raise LimitError(f"{name}: {error} PIL.Image.MAX_IMAGE_PIXELS is Pillow's limit") from None
+    except Exception as error:  # Pillow's plugins raise what their libraries do
+        raise LatError(f"{name}: cannot be read: {reason(error)}") from None
     if image.width * image.height > max_pixels:
         size = f"{image.width} × {image.height}"
         raise LimitError(f"{name}: {size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
+    refuse_thumbnail(image, name)
     return image
 
 
-def from_pillow(image: Image.Image, name: str = "image") -> Picture:
-    """Decode and convert. Other modes are converted the way Pillow does, with a note where something is lost.
+def refuse_thumbnail(image: Image.Image, name: str) -> None:
+    """Raw photographs are TIFF files whose first picture is a thumbnail, and whose photograph is no picture yet.
 
     Raises: LatError.
     """
+    tags = getattr(image, "tag_v2", {})
+    reduced = tags.get(NEW_SUBFILE_TYPE, 0) & 1
+    if DNG_VERSION in tags or reduced or kinds.RAW.fullmatch(Path(name).suffix):
+        size = f"{image.width} × {image.height}"
+        raise LatError(f"{name}: is {kinds.DEVELOP}; its first picture of {size} is only a preview")
+
+
+def frames(image: Image.Image, name: str = "image") -> int:
+    """How many frames or pages a picture has.
+
+    Raises: LatError where the file is cut inside them.
+    """
+    if getattr(image, "fp", None) is None:  # loaded, and its file closed
+        return 1
     try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception as error:  # as in `open_image`
+        raise LatError(f"{name}: damaged image: {reason(error)}") from None
+
+
+def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) -> Picture:
+    """Decode and convert. Other modes are converted the way Pillow does, with a note where something is lost.
+
+    Colours under full transparency are replaced by ones that cost little, but with `exact`.
+    Raises: LatError.
+    """
+    count, raw = frames(image, name), samples.raw_modes(image)
+    try:
+        metadata.colour_chunk(image)
         image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise LatError(f"{name}: damaged image: {error}") from None
-    frames = getattr(image, "n_frames", 1)
-    notes = [f"only the first of {frames} frames is kept"] if frames > 1 else []
-    metadata = read_metadata(image)
-    mode, transparent = image.mode, "transparency" in image.info
-    if mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-        notes.append("16-bit samples are reduced to 8 bits")
-    elif mode in ("I", "F"):
-        image = Image.fromarray(eight_bits(np.asarray(image)))
-        notes.append(f"{'float' if mode == 'F' else '32-bit'} samples are reduced to 8 bits")
-    elif mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        notes.append(f"{mode} is converted to RGB")
-        if "icc" in metadata:
-            del metadata["icc"]  # it describes the inks, not the RGB that is left
-            notes.append("the ICC profile is dropped with it")
-    grey, alpha = image.mode in ("1", "L", "LA", "La"), transparent or mode in ("LA", "La", "PA", "RGBA", "RGBa")
-    target = {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}[grey, alpha]
+    except Exception as error:  # as in `open_image`; ValueError for an image that was closed
+        raise LatError(f"{name}: damaged image: {reason(error)}") from None
+    if 0 in image.size:
+        raise LatError(f"{name}: {image.width} × {image.height} has no pixels")
+    notes = [f"only the first of {count} frames is kept"] if count > 1 else []
+    found, dropped = metadata.read(image)
+    image, changed = eight_bit(image, raw, name)
+    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        changed.append(f"{image.mode} is converted to RGB")
+        if found.pop("icc", None):  # it describes the inks, not the RGB that is left
+            changed.append("the ICC profile is dropped with it")
+    target = plain_mode(image)
     if image.mode != target:
         image = image.convert(target)
     pixels = np.asarray(image)
-    return Picture(pixels[:, :, None] if pixels.ndim == 2 else pixels, target, metadata, notes)
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if target in ("LA", "RGBA") and not exact:
+        pixels = without_hidden_colours(pixels)
+    return Picture(pixels, target, found, notes + changed + dropped)
 
 
-def read_metadata(image: Image.Image) -> dict[str, bytes]:
-    """ICC, EXIF and XMP of a picture, byte for byte."""
-    found = {"icc": image.info.get("icc_profile"), "exif": image.info.get("exif")}
-    found["xmp"] = image.info.get("xmp") or image.info.get(XMP_KEY)
-    return {key: v.encode() if isinstance(v, str) else bytes(v) for key, v in found.items() if v}
+def eight_bit(image: Image.Image, raw: str, name: str) -> tuple[Image.Image, list[str]]:
+    """A loaded image with samples of 8 bits, and notes. `raw`: `samples.raw_modes` before it was loaded.
+
+    Raises: LatError.
+    """
+    if samples.is_deep(image):
+        try:
+            return samples.reduced(image, raw)
+        except LatError as error:
+            raise LatError(f"{name}: {error}") from None
+    transparent = samples.transparent_value(image.info, raw)
+    if transparent != image.info.get("transparency"):
+        image = image.copy()
+        image.info["transparency"] = transparent
+    return image, ["16-bit samples are reduced to 8 bits"] if samples.is_16_bit(image, raw) else []
 
 
-def eight_bits(samples: np.ndarray) -> np.ndarray:
-    """Samples of 32 bits or float -> uint8: 0 … 1 (float), 0 … 255 or 0 … 65535, whichever range they fill."""
-    top = np.nan_to_num(samples).max(initial=0)
-    scale = 255 / 65535 if top > 255 else 255 if samples.dtype.kind == "f" and top <= 1 else 1
-    return np.clip(np.nan_to_num(samples) * scale + 0.5, 0, 255).astype(np.uint8)
+def plain_mode(image: Image.Image) -> str:
+    """L, LA, RGB or RGBA: what holds an image of any other mode."""
+    grey = image.mode in ("1", "L", "LA", "La")
+    alpha = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
+    return {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}[grey, alpha]
 
 
 def from_array(array: np.ndarray) -> Picture:
@@ -117,29 +163,8 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
     return np.round(pixels.mean(2, keepdims=True)).astype(np.uint8)
 
 
-def to_pillow(pixels: np.ndarray, metadata: dict[str, bytes]) -> Image.Image:
+def to_pillow(pixels: np.ndarray, found: dict[str, bytes]) -> Image.Image:
     """Pixels (H, W, C) uint8 -> Pillow image in mode L, LA, RGB or RGBA, metadata in its `info`."""
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    for key, name in (("icc", "icc_profile"), ("exif", "exif"), ("xmp", "xmp")):
-        if key in metadata:
-            image.info[name] = metadata[key]
+    image.info |= metadata.to_info(found)
     return image
-
-
-def save(image: Image.Image, target: BinaryIO, format: str) -> None:
-    """Write with the metadata of `image.info` where the format can carry it.
-
-    Raises: LatError.
-    """
-    options = {key: image.info[key] for key in ("icc_profile", "exif") if key in image.info}
-    if format == "PNG" and "xmp" in image.info:
-        options["pnginfo"] = info = PngInfo()
-        info.add_itxt(XMP_KEY, image.info["xmp"].decode("utf-8", "replace"))
-    if format == "PNG":
-        options["compress_level"] = 1  # level 6 takes longer than decoding and saves a few percent of a large file
-    try:
-        image.save(target, format, **options)
-    except (OSError, KeyError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise LatError(f"cannot be written as {format}: {error}") from None

@@ -1,10 +1,13 @@
 """Pillow plugin: after `import codec.plugin`, Pillow opens and saves .lat files.
 
-Opening parses the container and runs no torch; pixels are decoded when they are first used.
+Opening parses the container and runs no torch; pixels are decoded when they are first used. Weights are loaded once a
+process, whatever the number of pictures and threads.
 """
 
 from __future__ import annotations
 
+from numbers import Real
+from threading import Lock
 from typing import BinaryIO
 
 from PIL import Image, ImageFile
@@ -12,24 +15,27 @@ from PIL import Image, ImageFile
 from codec import container
 from codec.errors import LatError
 
-_METADATA = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}  # ours -> Pillow's
-
 
 class LatImageFile(ImageFile.ImageFile):
     """A .lat file as a Pillow image. Damage is an OSError, as with Pillow's own formats."""
 
     format = "LAT"
     format_description = "lat learned image codec"
+    _parsed: container.Container | None = None  # not after the pixels are there, nor in copies
+    _loading = Lock()
 
     def _open(self) -> None:
+        from codec.metadata import to_info
+
         try:
             self._parsed = container.parse(self.fp.read())
         except LatError as error:
             raise SyntaxError(str(error)) from None
         header = self._parsed.header
         self._mode, self._size = header.mode, (header.width, header.height)
-        self.info = {_METADATA[k]: v for k, v in self._parsed.metadata.items() if k in _METADATA}
+        self.info = to_info(self._parsed.metadata)
         self.tile = []  # nothing for Pillow's own decoders; see load
+        self._loading = Lock()
 
     def verify(self) -> None:
         """Check every checksum without decoding.
@@ -43,24 +49,34 @@ class LatImageFile(ImageFile.ImageFile):
         super().verify()
 
     def load(self):
-        """Decode the pixels, once.
+        """Decode the pixels, once, whichever thread asks first.
 
-        Raises: OSError.
+        Raises: OSError, where the image was closed before too.
         """
-        if self._parsed is not None:
-            from codec.coder import Codec
-
-            header = self._parsed.header
-            try:
-                decoded = Codec.for_file(self._parsed).decode(self._parsed, max_pixels=header.width * header.height)
-            except LatError as error:
-                raise OSError(f"cannot decode .lat file: {error}") from None
-            self.im = decoded.im
-            self._parsed = None
-            if self._exclusive_fp and self._close_exclusive_fp_after_loading:
-                self.fp.close()
-            self.fp = None
+        with self._loading:
+            if self._parsed is not None:
+                self._decode()
         return super().load()
+
+    def _decode(self) -> None:
+        from codec import loaded
+
+        header = self._parsed.header
+        try:
+            codec = loaded.codec_for(header.model)
+            decoded = codec.decode(self._parsed, max_pixels=header.width * header.height)
+        except LatError as error:
+            raise OSError(f"cannot decode .lat file: {error}") from None
+        self.im = decoded.im
+        self._parsed = None
+        if self._exclusive_fp and self._close_exclusive_fp_after_loading:
+            self.fp.close()
+        self.fp = None
+
+    def close(self) -> None:
+        """Forget file and pixels."""
+        self._parsed = None
+        super().close()
 
 
 def _accept(prefix: bytes) -> bool:
@@ -68,23 +84,29 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, target: BinaryIO, filename: str | bytes) -> None:
-    from codec import weights
-    from codec.coder import Codec
+    """Options: quality 0 … 100, model, icc_profile, exif, xmp, and exact, as for WebP.
+
+    Without options, metadata come from the image; its EXIF orientation only from an image as it was opened, because
+    others may have been turned since.
+    """
+    from codec import loaded, weights
     from codec.image import from_pillow
-    from codec.settings import QUALITY
+    from codec.metadata import INFO
+    from codec.settings import QUALITY, Settings
 
     options = image.encoderinfo
     quality = options.get("quality", QUALITY)
-    if not isinstance(quality, (int, float)) or not 0 <= quality <= 100:
+    if not isinstance(quality, Real) or not 0 <= quality <= 100:
         raise ValueError(f"quality must be 0 … 100, got {quality!r}")
-    picture = from_pillow(image)
-    for ours, theirs in _METADATA.items():
+    picture = from_pillow(image, exact=options.get("exact", False))
+    for ours, theirs in INFO.items():
         if theirs in options:
             value = options[theirs]
             picture.metadata.pop(ours, None)
             if value:
                 picture.metadata[ours] = value.tobytes() if isinstance(value, Image.Exif) else bytes(value)
-    target.write(Codec.load(options.get("model", weights.DEFAULT)).encode(picture, quality))
+    codec = loaded.codec(options.get("model", weights.DEFAULT))
+    target.write(codec.encode_picture(picture, Settings(float(quality))))
 
 
 Image.register_open(LatImageFile.format, LatImageFile, _accept)

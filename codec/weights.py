@@ -42,7 +42,7 @@ class Weights:
 
         Raises: FormatError.
         """
-        from safetensors import SafetensorError  # these bring numpy: `lat info` knows the names of weights without
+        from safetensors import SafetensorError  # here, because a file is described and checked without numpy
         from safetensors.numpy import load
 
         try:

@@ -1,14 +1,11 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-
-# Most pictures here are tiny: threads that wait for each other cost more than they do. Child processes inherit it.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from PIL import Image
 
@@ -50,25 +47,28 @@ def tree(tmp_path, crop):
     return source
 
 
-def lat(*args, text: bool = True, input: bytes | None = None) -> subprocess.CompletedProcess:
-    """The `lat` command in this process, answered as if it were a child; what it does not catch fails the test.
-
-    A child process takes two seconds to load torch: `run` is for tests of what only a process has.
-    """
-    threads = torch.get_num_threads()
-    try:
-        done = CliRunner().invoke(main, [str(a) for a in args], input=input, prog_name="lat", catch_exceptions=False)
-    finally:
-        torch.set_num_threads(threads)
-    out, err = (done.stdout, done.stderr) if text else (done.stdout_bytes, done.stderr_bytes)
-    return subprocess.CompletedProcess(args, done.exit_code, out, err)
-
-
 def run(*args: str, env: dict | None = None, **kwargs) -> subprocess.CompletedProcess:
-    """A Python process in the checkout's root."""
+    """A child process in the checkout's root."""
     return subprocess.run(
         [sys.executable, *args], cwd=ROOT, env=os.environ | (env or {}), capture_output=True, timeout=300, **kwargs
     )
+
+
+@dataclass
+class Done:
+    """What became of a command."""
+
+    returncode: int
+    stdout: str | bytes
+    stderr: str | bytes
+
+
+def lat(*args, input: bytes | None = None, binary: bool = False) -> Done:
+    """The `lat` command in this process: no start of Python and torch for each."""
+    done = CliRunner().invoke(main, [str(arg) for arg in args], input=input, prog_name="lat")
+    if binary:
+        return Done(done.exit_code, done.stdout_bytes, done.stderr_bytes)
+    return Done(done.exit_code, done.stdout, done.stderr)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

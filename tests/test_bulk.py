@@ -17,7 +17,8 @@ from PIL import Image
 from codec import Codec, LatError
 from codec.bulk import driver as bulk
 from codec.bulk import engines, worker
-from codec.command import batch
+from codec.job import Options, Row
+from codec.plan import Job
 from codec.settings import Settings
 from tests.conftest import ROOT, lat
 from tests.test_batch import GOOD, below
@@ -87,12 +88,12 @@ def test_urls(crop):
     fs = fsspec.filesystem("memory")
     with fs.open("/photos/sub/a.png", "wb") as file:
         Image.fromarray(crop).save(file, "PNG")
-    plan = worker.Plan("memory://photos", "memory://out", batch.Options(Settings(quality=20)))
-    jobs, done = bulk.missing(plan, SUFFIXES)
-    assert [[row.status for row in rows] for rows in bulk.run(plan, jobs, "local", 1, 32)] == [["done"]]
+    plan = worker.Plan("memory://photos", "memory://out", Options(Settings(quality=20)))
+    todo = bulk.missing(plan, SUFFIXES)
+    assert [[row.status for row in rows] for rows in bulk.run(plan, todo.jobs, "local", 1, 32)] == [["done"]]
     decoded = Codec.load().decode(fs.cat_file("/out/sub/a.lat"))
     assert decoded.size == (crop.shape[1], crop.shape[0])
-    assert bulk.missing(plan, SUFFIXES) == ([], 1)
+    assert bulk.missing(plan, SUFFIXES) == bulk.Todo(done=1)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ class Engine:
     def result(self, work):
         if any(job.source.startswith("deadly") for job in work.jobs):
             raise engines.WorkerDied("killed")
-        return [batch.Row(job.source, job.target) for job in work.jobs]
+        return [Row(job.source, job.target) for job in work.jobs]
 
     def replace(self, worker):
         self.replaced += 1
@@ -182,9 +183,9 @@ class Engine:
         pass
 
 
-def driven(tmp_path, names, size) -> list[batch.Row]:
-    jobs = [batch.Job(f"{name}.png", f"{name}.lat") for name in names]
-    plan = worker.Plan(str(tmp_path), str(tmp_path), batch.Options())
+def driven(tmp_path, names, size) -> list[Row]:
+    jobs = [Job(f"{name}.png", f"{name}.lat") for name in names]
+    plan = worker.Plan(str(tmp_path), str(tmp_path), Options())
     return [row for rows in bulk.run(plan, jobs, "fake", 1, size) for row in rows]
 
 

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
+from codec import process
 from codec.bulk.worker import Batch, Worker
-from codec.command.batch import Row
 from codec.errors import LatError, reason
+from codec.job import Row
 
 
 class WorkerDied(Exception):
@@ -32,7 +33,8 @@ class LocalEngine:
         return ProcessPoolExecutor(1, spawn, initializer=_start, initargs=(self.make_worker, True))
 
     def submit(self, worker: int, work: Batch) -> Future:
-        return self.pools[worker].submit(_run, work)
+        with process.uninterrupted_children():  # the first one starts the process
+            return self.pools[worker].submit(_run, work)
 
     def ready(self, futures: list[Future]) -> Future:
         return next(iter(wait(futures, return_when=FIRST_COMPLETED).done))
@@ -61,7 +63,8 @@ _worker: Worker | None = None  # of this process
 def _start(make_worker: Callable[[], Worker], alone: bool = False) -> None:
     global _worker
     if alone:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once: files appear whole or not at all
+        signal.signal(signal.SIGINT, lambda *_: process.end(130))  # Ctrl-C ends it at once, and no half file is left
+        process.end_with_parent()
     _worker = make_worker()
 
 

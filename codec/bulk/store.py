@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import PurePosixPath
 
@@ -21,7 +22,11 @@ class Store:
 
         self.url = url
         try:
-            self.fs, root = fsspec.core.url_to_fs(url)
+            if "://" in url:
+                self.fs, root = fsspec.core.url_to_fs(url)
+            else:  # a folder of any name
+                self.fs = fsspec.filesystem("file")
+                root = self.fs._strip_protocol(url)
         except (ImportError, ValueError) as error:
             raise LatError(f"{url}: {error}; pip install 'lat-codec[cloud]' has S3 and Google Cloud") from None
         self.root = root.rstrip("/")
@@ -33,29 +38,44 @@ class Store:
 
         Raises: LatError.
         """
+        return sorted(self.files(folder))
+
+    def files(self, folder: str = "", unreadable: Callable[[OSError], None] | None = None) -> dict[str, str]:
+        """Relative name -> stamp of everything below, "" for what is no file; `unreadable` gets folders that are not.
+
+        Raises: LatError.
+        """
         try:
             root = f"{self.root}/{folder}".rstrip("/")
-            found = self.fs.find(root)
+            options = {"on_error": unreadable} if self.local and unreadable else {}
+            found = self.fs.find(root, detail=True, **options)
         except FileNotFoundError:
-            return []
+            return {}
         except Exception as error:  # no credentials, no network: each store has exceptions of its own
             raise LatError(f"{self.url}: cannot be listed: {reason(error)}") from None
-        return sorted(str(PurePosixPath(path).relative_to(root)) for path in found)
+        return {str(PurePosixPath(path).relative_to(root)): stamp(about) for path, about in found.items()}
+
+    def path(self, name: str) -> str | None:
+        """Where a file lies on this machine, if it does."""
+        return f"{self.root}/{name}" if self.local else None
 
     def read(self, name: str) -> bytes:
         return self.fs.cat_file(f"{self.root}/{name}")
 
     def read_there(self, names: list[str]) -> dict[str, bytes]:
         """Contents of those of these files that exist, fetched together."""
-        paths = {f"{self.root}/{name}": name for name in names}
-        return {paths[path]: data for path, data in self.fs.cat(list(paths), on_error="omit").items()}
+        found = self.fs.cat_ranges([f"{self.root}/{name}" for name in names], None, None, on_error="return")
+        for name, data in zip(names, found):
+            if isinstance(data, Exception) and not isinstance(data, FileNotFoundError):
+                raise LatError(f"{self.url}/{name}: cannot be read: {reason(data)}")
+        return {name: data for name, data in zip(names, found) if isinstance(data, bytes)}
 
-    def write(self, name: str, data: bytes) -> None:
-        """All of a file or nothing, replacing an older one."""
+    def write(self, name: str, data: bytes, source: str | None = None) -> None:
+        """All of a file or nothing, replacing an older one; in a folder with the time and mode of `source`."""
         path = f"{self.root}/{name}"
         if self.local:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            files.write_bytes(path, data, overwrite=True)
+            files.write_bytes(path, data, overwrite=True, source=source)
         elif self.whole:
             self.fs.pipe_file(path, data)
         else:
@@ -69,3 +89,11 @@ class Store:
             self.fs.rm_file(f"{self.root}/{folder}/{name}")
         with suppress(OSError):  # another run may be writing there
             self.fs.rmdir(f"{self.root}/{folder}")
+
+
+def stamp(about: dict) -> str:
+    """Size and time of a file as its place tells them; "" for what is no file, such as a pipe."""
+    if about.get("type", "file") != "file" and not about.get("islink"):
+        return ""
+    times = (about.get(key) for key in ("mtime", "LastModified", "updated", "last_modified", "created"))
+    return f"{about.get('size')} bytes, {next((t for t in times if t is not None), 'no time')}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import tarfile
 import time
 from collections import deque
@@ -12,10 +11,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
+from codec import job as jobs
+from codec import process
 from codec.bulk.store import Store
-from codec.command import batch
-from codec.command.batch import Job, Options, Row
-from codec.errors import reason
+from codec.errors import about
+from codec.job import Options, Row, json_text
+from codec.plan import Job
 from codec.weights import Weights
 
 PARTS = "log.parts"  # below DST: one row a picture, a file for each batch of a run that has not ended
@@ -42,6 +43,7 @@ class Worker:
     """Encodes batches, in a process of its own. Weights are brought along: a node needs the package, not the file."""
 
     def __init__(self, plan: Plan, weights: Weights):
+        process.own()
         import torch
 
         from codec.coder import Codec
@@ -53,7 +55,8 @@ class Worker:
         self.stopped = False
 
     def run(self, work: Batch) -> list[Row]:
-        """Encode, write, and log; the batch's log is written last."""
+        """Encode, write, and log: first what is begun, so that what is written has an owner whatever happens."""
+        log(self.target, work.name, [Row(j.source, j.target, "begun", stamp=j.stamp) for j in work.jobs])
         rows, members = [], []
         for job, reading in zip(work.jobs, ahead(self.source.read, (job.source for job in work.jobs))):
             row, encoded = self._encode(job, reading)
@@ -69,18 +72,20 @@ class Worker:
         return rows
 
     def _encode(self, job: Job, reading: Future[bytes]) -> tuple[Row, bytes]:
-        start, row = time.perf_counter(), Row(job.source, job.target)
+        start, row = time.perf_counter(), Row(job.source, job.target, stamp=job.stamp)
         encoded = b""
         try:
             data = reading.result()
-            picture = batch.opened(data, job.source, self.plan.options)
-            encoded = batch.encode(self.codec, picture, job.source, self.plan.options)
+            picture = jobs.opened(data, job.source, self.plan.options)
+            encoded = jobs.encode(self.codec, picture, job.source, self.plan.options)
             if not self.plan.shards:
-                self.target.write(job.target, encoded)
+                self.target.write(job.target, encoded, self.source.path(job.source))
             row.bytes_in, row.bytes_out, row.notes = len(data), len(encoded), picture.notes
             row.height, row.width = picture.pixels.shape[:2]
-        except Exception as error:  # whatever a store or a picture raises: it is this picture's row
-            row.status, row.error = "failed", f"{job.source}: {reason(error).removeprefix(f'{job.source}: ')}"
+        except BaseException as error:  # whatever a store, a picture or a plugin raises: it is this picture's row
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+            row.status, row.error = "failed", about(error, job.source)
             encoded = b""
         row.seconds = round(time.perf_counter() - start, 4)
         return row, encoded
@@ -115,5 +120,5 @@ def pack(members: list[tuple[str, bytes]]) -> bytes:
 
 
 def log(target: Store, name: str, rows: list[Row]) -> None:
-    lines = (json.dumps(asdict(row), ensure_ascii=False) for row in rows)
+    lines = (json_text(asdict(row)) for row in rows)
     target.write(f"{PARTS}/{name}.jsonl", "".join(f"{line}\n" for line in lines).encode())

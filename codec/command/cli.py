@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
-import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
 
-from codec import __version__, container, files, weights
-from codec.command import batch
-from codec.command.batch import Job, Options, Row
+from codec import __version__, container, files, job, kinds, process, weights
 from codec.command.latent_cli import latent
-from codec.command.parts import FAILED, LatCommand, parse_region, picture_suffixes, together
+from codec.command.parts import FAILED, NOTHING_TO_DO, LatCommand, parse_region, say, together
+from codec.command.runs import Run, closing, process_all, progress_bar, report
 from codec.errors import LatError
+from codec.files import shown
+from codec.job import Options, json_text
 from codec.settings import EFFORT, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
-
-NOTHING_TO_DO = 3
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,153 +59,9 @@ batch_options = together(
 )
 
 
-@contextmanager
-def progress_bar(label: str, quiet: bool):
-    """A callback (done, all, remark) that draws a bar with ETA on a terminal, where there is more than one to do."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    bars = []
-
-    def update(done: int, count: int, remark: str = "") -> None:
-        if not bars and count > 1:
-            bars.append(
-                click.progressbar(length=count, label=label, file=sys.stderr, show_pos=True, item_show_func=lambda r: r)
-            )
-        if bars:
-            bars[0].update(done - bars[0].pos, remark)
-
-    try:
-        yield update
-    finally:
-        for bar in bars:
-            bar.render_finish()
-
-
-def report(row: Row, as_json: bool, quiet: bool) -> None:
-    """One file's line: errors always, the rest unless quiet."""
-    if as_json:
-        click.echo(json.dumps(asdict(row), ensure_ascii=False))
-    if row.error:
-        click.echo(f"lat: {row.error}", err=True)
-    if quiet or as_json:
-        return
-    for note in row.notes:
-        click.echo(f"{batch.shown(row.source)}: {note}", err=True)
-    if row.status in ("done", "damaged") and row.target != "-":
-        arrow = f" → {row.target}" if row.target else ""
-        if not row.target:
-            text = f"good, {row.width} × {row.height}, {row.bytes_in:,} bytes"
-        elif row.target.endswith(".lat"):
-            bpp = 8 * row.bytes_out / (row.width * row.height)
-            text = f"{row.bytes_in:,} → {row.bytes_out:,} bytes, {bpp:.3f} bits per pixel"
-        else:
-            text = f"{row.width} × {row.height}, {row.bytes_in:,} → {row.bytes_out:,} bytes"
-        click.echo(f"{row.source}{arrow}: {text}", err=bool(row.target))  # what was written is no output of the command
-
-
-@dataclass(frozen=True)
-class Run:
-    """What to do with which files, and what to say meanwhile."""
-
-    work: batch.Work
-    suffix: str  # of outputs; empty where nothing is written
-    sources: tuple[str, ...]
-    recursive: bool
-    jobs: int
-    as_json: bool
-    quiet: bool
-    output: str | None = None
-    out_dir: str | None = None
-    dry_run: bool = False
-
-
-def process(run: Run, options: Options, suffixes: Callable[[], set[str]]) -> None:
-    """One file by name, or a batch: several names, folders (taking files with `suffixes`), patterns."""
-    source = run.sources[0]
-    one = len(run.sources) == 1 and not run.out_dir and (source == "-" or Path(source).is_file())
-    if "-" in run.sources and not one:
-        raise click.UsageError("standard input can only be the only input, and needs no --out-dir")
-    if run.output is not None and (len(run.sources) > 1 or run.out_dir or Path(source).is_dir()):
-        raise click.UsageError("-o names one output of one input; use --out-dir for several")
-    if one:
-        target = run.output or ("-" if source == "-" else str(Path(source).with_suffix(run.suffix)))
-        planned = [Job(source, target if run.suffix else "")]
-    else:
-        found = batch.find(run.sources, run.recursive, suffixes())
-        planned = batch.plan(found, run.out_dir, run.suffix)
-    if run.dry_run:
-        for job in planned:
-            click.echo(f"{job.source} → {job.target}")
-        sys.exit(0 if planned else NOTHING_TO_DO)
-    if code := one_file(run, planned[0], options) if one else many_files(run, planned, options):
-        sys.exit(code)
-
-
-def one_file(run: Run, job: Job, options: Options) -> int:
-    """Exit code. Raises: LatError."""
-    if job.target == "-" and sys.stdout.isatty():
-        raise click.UsageError("not writing binary data to a terminal: give -o FILE or redirect standard output")
-    start = time.perf_counter()
-    with progress_bar("tiles", run.quiet or run.as_json) as progress:
-        row = run.work(job, options, progress)
-    row.seconds = round(time.perf_counter() - start, 4)
-    report(row, run.as_json and job.target != "-", run.quiet)
-    return FAILED if row.status == "damaged" else 0
-
-
-def many_files(run: Run, planned: list[Job], options: Options) -> int:
-    """Exit code."""
-    if run.jobs > 1 and options.threads is None:
-        options = replace(options, threads=max(1, (os.cpu_count() or 1) // run.jobs))
-    rows, pixels, start, interrupted = [], 0, time.perf_counter(), False
-    with progress_bar("files", run.quiet or run.as_json) as progress:
-        try:
-            for row in batch.run(run.work, planned, options, run.jobs):
-                rows.append(row)
-                pixels += row.width * row.height
-                report(row, run.as_json, run.quiet or progress is not None)
-                if progress:
-                    rate = pixels / 1e6 / (time.perf_counter() - start)
-                    progress(len(rows), len(planned), f"{rate:.1f} MP/s")
-        except KeyboardInterrupt:
-            interrupted = True
-    return closing(rows, len(planned), time.perf_counter() - start, interrupted, run.quiet or run.as_json)
-
-
-def closing(rows: list[Row], planned: int, seconds: float, interrupted: bool, quiet: bool) -> int:
-    """Sums a batch up; its exit code."""
-    if not quiet:
-        summarise(rows, planned, seconds)
-    if interrupted:
-        click.echo("lat: interrupted; run the same command again to go on", err=True)
-    if interrupted or any(r.status in ("failed", "damaged") for r in rows):
-        return FAILED
-    return 0 if any(r.status == "done" for r in rows) else NOTHING_TO_DO
-
-
-def summarise(rows: list[Row], planned: int, seconds: float) -> None:
-    """Closing lines: how many files, MB to MB, MP/s, and the failures by name."""
-    by = {s: [r for r in rows if r.status == s] for s in ("done", "skipped", "damaged", "failed")}
-    written = by["done"] + by["damaged"]
-    megapixels = sum(r.width * r.height for r in written) / 1e6
-    parts = [f"{len(by[s])} {s}" for s in by if by[s]] or ["no files"]
-    if len(rows) < planned:
-        parts.append(f"{planned - len(rows)} not begun")
-    line = ", ".join(parts)
-    if written:
-        sizes = f"{sum(r.bytes_in for r in written) / 1e6:.2f} MB"
-        if any(r.bytes_out for r in written):
-            sizes += f" → {sum(r.bytes_out for r in written) / 1e6:.2f} MB"
-        line += f"; {sizes}, {megapixels:.1f} MP in {seconds:.1f} s ({megapixels / seconds:.2f} MP/s)"
-    click.echo(line, err=True)
-    for row in by["failed"] + by["damaged"]:
-        click.echo(f"  {row.status}: {row.source}", err=True)
-
-
 def parse_strip(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     parts = tuple(p.strip().lower() for p in value.split(",")) if value else ()
-    known = ("icc", "exif", "xmp")
+    known = ("icc", "exif", "xmp", "text")
     if parts == ("all",):
         return known
     if unknown := set(parts) - set(known):
@@ -267,7 +118,10 @@ encoder_options = together(
     click.option("--target-size", callback=parse_bytes, metavar="BYTES", help="Best file of at most 200k, 1.5M …"),
     click.option("--target-bpp", type=click.FloatRange(0, min_open=True), help="The same, in bits per pixel."),
     click.option("--target-psnr", type=click.FloatRange(1, 60), help="Smallest file of at least so many dB."),
-    click.option("--strip", callback=parse_strip, default="", help="Metadata to leave out: icc, exif, xmp, or all."),
+    click.option(
+        "--strip", callback=parse_strip, default="", help="Metadata to leave out: icc, exif, xmp, text, or all."
+    ),
+    click.option("--exact", is_flag=True, help="Keep colours that full transparency hides, for more bytes."),
     click.option("--strict", is_flag=True, help="Refuse animated pictures instead of keeping their first frame."),
 )
 
@@ -293,8 +147,8 @@ def encoding(target_size, target_bpp, target_psnr, quality, effort, tune, **othe
 def compress(sources, overwrite, threads, output, out_dir, dry_run, recursive, jobs, as_json, quiet, **encoder) -> None:
     """Compress photographs to .lat files."""
     options = encoding(overwrite=overwrite, threads=threads, **encoder)
-    run = Run(batch.compress, ".lat", sources, recursive, jobs, as_json, quiet, output, out_dir, dry_run)
-    process(run, options, picture_suffixes)
+    run = Run(job.compress, ".lat", sources, recursive, jobs, as_json, quiet, output, out_dir, dry_run)
+    process_all(run, options, kinds.picture_suffixes)
 
 
 @command(
@@ -302,20 +156,31 @@ def compress(sources, overwrite, threads, output, out_dir, dry_run, recursive, j
     output_options,
     batch_options,
     click.option("--region", callback=parse_region, metavar="X,Y,W,H", help="Only this part, in pixels."),
+    click.option(
+        "-q",
+        "--quality",
+        type=click.FloatRange(0, 100),
+        help="Of .jpg, .webp, .avif … that are written.  [default: 95]",
+    ),
     click.option("--ignore-errors", is_flag=True, help="Paint damaged tiles flat and go on (exit code 1)."),
 )
-def decompress(sources, overwrite, max_pixels, threads, region, ignore_errors, **run) -> None:
+def decompress(sources, overwrite, max_pixels, threads, region, quality, ignore_errors, **run) -> None:
     """Decompress .lat files to pictures: .png, or what the suffix of -o says."""
     options = Options(
-        overwrite=overwrite, max_pixels=max_pixels, threads=threads, region=region, ignore_errors=ignore_errors
+        overwrite=overwrite,
+        max_pixels=max_pixels,
+        threads=threads,
+        region=region,
+        ignore_errors=ignore_errors,
+        picture_quality=quality,
     )
-    process(Run(batch.decompress, ".png", sources, **run), options, lambda: {".lat"})
+    process_all(Run(job.decompress, ".png", sources, **run), options, lambda: {".lat"})
 
 
 @command(sources_argument, batch_options)
 def verify(sources, **run) -> None:
     """Check that .lat files are whole: structure, sizes and every checksum."""
-    process(Run(batch.verify, "", sources, **run), Options(), lambda: {".lat"})
+    process_all(Run(job.verify, "", sources, **run), Options(), lambda: {".lat"})
 
 
 @command(
@@ -348,14 +213,20 @@ def bulk(source, target, engine, workers, shards, size, quiet, **encoder) -> Non
     """
     from codec.bulk import driver as bulk
 
+    process.own()
     plan = bulk.Plan(source, target, encoding(**encoder), shards)
     start = time.perf_counter()
-    jobs, done = bulk.missing(plan, picture_suffixes())
-    if done and not quiet:
-        click.echo(f"{done} done already, {len(jobs)} to do", err=True)
-    if not jobs:
+    todo = bulk.missing(plan, kinds.picture_suffixes())
+    jobs, rows, interrupted = todo.jobs, list(todo.failed), False
+    planned = len(jobs) + len(rows)
+    if todo.done and not quiet:
+        say(f"{todo.done} done already, {len(jobs)} to do", err=True)
+    for row in rows:
+        report(row, False, quiet=True)
+    if not jobs and not rows:
+        if not quiet and (line := kinds.passed_over_line(todo.passed_over)):
+            say(line, err=True)
         sys.exit(NOTHING_TO_DO)
-    rows, interrupted = [], False
     with progress_bar("pictures", quiet) as progress:
         try:
             for finished in bulk.run(plan, jobs, engine, workers, size or (1000 if shards else 32)):
@@ -364,10 +235,10 @@ def bulk(source, target, engine, workers, shards, size, quiet, **encoder) -> Non
                     report(row, False, quiet=True)
                 if progress:
                     pixels = sum(row.width * row.height for row in rows)
-                    progress(len(rows), len(jobs), f"{pixels / 1e6 / (time.perf_counter() - start):.1f} MP/s")
+                    progress(len(rows), planned, f"{pixels / 1e6 / (time.perf_counter() - start):.1f} MP/s")
         except KeyboardInterrupt:
             interrupted = True
-    sys.exit(closing(rows, len(jobs), time.perf_counter() - start, interrupted, quiet))
+    sys.exit(closing(rows, planned, time.perf_counter() - start, interrupted, quiet, todo.passed_over))
 
 
 @command(
@@ -380,7 +251,7 @@ def info(source: str, as_json: bool) -> None:
     try:
         parsed = container.parse(data)
     except LatError as error:
-        raise type(error)(f"{batch.shown(source)}: {error}") from None
+        raise type(error)(f"{shown(source)}: {error}") from None
     header, first = parsed.header, parsed.tiles[0]
     fields = {
         "file": source,
@@ -398,13 +269,13 @@ def info(source: str, as_json: bool) -> None:
         "format": ".".join(map(str, container.VERSION)),
     }
     if as_json:
-        click.echo(json.dumps(fields, ensure_ascii=False))
+        say(json_text(fields))
         return
     fields["model"] = fields["model"] or "not installed"
     fields["tiles"] = " × ".join(map(str, header.grid))
     fields["metadata"] = ", ".join(f"{k} {n} bytes" for k, n in fields["metadata"].items()) or "none"
     for key, value in fields.items():
-        click.echo(f"{key.replace('_', ' '):12} {value}")
+        say(f"{key.replace('_', ' '):12} {value}")
 
 
 @command(
@@ -432,12 +303,20 @@ def bench(args: tuple[str, ...]) -> None:
     try:
         run = importlib.import_module("codec.bench.run" if installed else "bench.run")
     except ImportError as error:
-        click.echo(f"lat: the benchmark needs more packages ({error.name}): pip install 'lat-codec[bench]'", err=True)
+        say(f"lat: the benchmark needs more packages ({error.name}): pip install 'lat-codec[bench]'", err=True)
         sys.exit(FAILED)
     run.main(args, prog_name="lat bench")
 
 
 main.add_command(latent)
 
+
+def entry() -> None:
+    """The command as a process of its own."""
+    process.own_streams()
+    process.end_at_once_when_told()
+    main(prog_name="lat")
+
+
 if __name__ == "__main__":
-    main()
+    entry()

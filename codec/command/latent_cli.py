@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
-from codec import container, files, weights
-from codec.command import batch
-from codec.command.parts import LatCommand, parse_region, picture_suffixes, together
+from codec import container, files, kinds, loaded, plan, process, weights
+from codec.command.parts import LatCommand, parse_region, say, together
 from codec.errors import LatError
 
 EDIT_QUALITY = 90
@@ -72,18 +71,19 @@ def read(source: str, model: str, quality: float):
     from codec import image as images
     from codec.latent.latents import Latents
 
+    process.own()
     data = files.read_bytes(source)
     try:
         if data[:8] == container.MAGIC:
-            codec = batch.load_codec(weights.name_for(container.parse(data).header.model), None)
+            codec = loaded.codec_for(container.parse(data).header.model)
             return codec, Latents.from_file(codec, data)
         if data[:4] == b"PK\x03\x04":
             found = Latents.load(io.BytesIO(data))
-            return batch.load_codec(weights.name_for(found.model), None), found
+            return loaded.codec_for(found.model), found
     except LatError as error:
-        raise type(error)(f"{batch.shown(source)}: {error}") from None
-    codec = batch.load_codec(model, None)
-    opened = images.open_image(io.BytesIO(data), batch.shown(source))
+        raise type(error)(f"{files.shown(source)}: {error}") from None
+    codec = loaded.codec(model)
+    opened = images.open_image(io.BytesIO(data), files.shown(source))
     return codec, Latents.from_image(codec, opened, quality)
 
 
@@ -92,18 +92,31 @@ def write(codec, latents, target: str, overwrite: bool) -> None:
 
     Raises: LatError.
     """
-    from codec import image as images
+    from codec import pictures
 
     suffix = Path(target).suffix.lower()
     if suffix not in (".lat", ".npz"):
-        format = batch.output_format(target)
+        pictures.output_format(target)  # an error now, not after the work
+        write_picture(latents.to_image(codec), target, overwrite)
+        return
     with files.writing(target, overwrite) as file:
         if suffix == ".lat":
             file.write(latents.to_file(codec))
-        elif suffix == ".npz":
-            latents.save(file)
         else:
-            images.save(latents.to_image(codec), file, format)
+            latents.save(file)
+
+
+def write_picture(image, target: str, overwrite: bool) -> None:
+    """By the target's suffix.
+
+    Raises: LatError.
+    """
+    from codec import pictures
+
+    data, notes = pictures.encode(image, pictures.output_format(target))
+    files.write_bytes(target, data, overwrite)
+    for note in notes:
+        say(f"{target}: {note}", err=True)
 
 
 @command(click.argument("source", metavar="IN"), common)
@@ -128,7 +141,7 @@ def sample(size, seed, count, temperature, model, quality, output, overwrite) ->
 
     if count > 1 and "{seed}" not in output:
         raise click.UsageError("-n writes several files: put {seed} into -o, as in -o 'sample-{seed}.png'")
-    codec = batch.load_codec(model, None)
+    codec = loaded.codec(model)
     for s in range(seed, seed + count):
         drawn = generate.sample(codec, *size, s, quality, temperature)
         write(codec, drawn, output.replace("{seed}", str(s)), overwrite)
@@ -177,6 +190,7 @@ def outpaint(source, by, seed, temperature, model, quality, output, overwrite) -
 )
 def blend(first, second, t, frames, model, quality, output, overwrite) -> None:
     """Between two pictures of the same size, in latent space."""
+    from codec import pictures
     from codec.latent import edit
 
     codec, a = read(first, model, quality)
@@ -184,12 +198,12 @@ def blend(first, second, t, frames, model, quality, output, overwrite) -> None:
     if frames is None:
         write(codec, edit.blend(codec, a, b, t), output, overwrite)
         return
-    pictures = [edit.blend(codec, a, b, i / (frames - 1)).to_image(codec) for i in range(frames)]
-    format = batch.output_format(output)
+    shown = [edit.blend(codec, a, b, i / (frames - 1)).to_image(codec) for i in range(frames)]
+    format = pictures.output_format(output)
     if format not in ("WEBP", "GIF", "PNG"):
         raise click.UsageError(f"{output}: an animation is .webp, .gif or .png")
     with files.writing(output, overwrite) as file:
-        pictures[0].save(file, format, save_all=True, append_images=pictures[1:], duration=80, loop=0)
+        shown[0].save(file, format, save_all=True, append_images=shown[1:], duration=80, loop=0)
 
 
 @command(
@@ -234,11 +248,12 @@ def directions(model) -> None:
     """List the directions that belong to the weights."""
     from codec.latent import edit as edits
 
-    click.echo("\n".join(edits.load(edits.directions_file(batch.load_codec(model, None)))))
+    say("\n".join(edits.load(edits.directions_file(loaded.codec(model)))))
 
 
 def pictures_in(folder: Path, suffixes: set[str]) -> list[Path]:
-    found = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in suffixes]
+    """Raises: LatError where there are none."""
+    found = list(plan.find([str(folder)], True, suffixes).files)
     if not found:
         raise LatError(f"{folder}: no pictures")
     return found
@@ -266,7 +281,7 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
     from codec import image as images
     from codec.latent import anomaly as anomalies
 
-    codec = batch.load_codec(model, None)
+    codec = loaded.codec(model)
 
     def opened(path: str):
         return images.open_image(io.BytesIO(files.read_bytes(path)), path)
@@ -278,7 +293,7 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
         values = anomalies.reconstruction_error(codec, image)
     elif reference:
         found = anomalies.features(codec, image)
-        suffixes = picture_suffixes()
+        suffixes = kinds.picture_suffixes()
         normal = [anomalies.features(codec, opened(str(p))) for p in pictures_in(reference, suffixes)]
         values = anomalies.Reference(normal).distance(found)
         limit = anomalies.threshold(normal, false_alarms)
@@ -288,9 +303,7 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
     if output:
         low = float(np.median(values))
         high = max(limit or 0.0, score)
-        format = batch.output_format(output)
-        with files.writing(output, overwrite) as file:
-            images.save(anomalies.overlay(image, values, low, high), file, format)
+        write_picture(anomalies.overlay(image, values, low, high), output, overwrite)
     at = np.unravel_index(int(values.argmax()), values.shape)
     fields = {
         "file": source,
@@ -301,10 +314,10 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
         "highest_at": [int(at[1]) * 16 + 8, int(at[0]) * 16 + 8],
     }
     if as_json:
-        click.echo(json.dumps(fields | {"map": np.round(values.astype(float), 4).tolist()}))
+        say(json.dumps(fields | {"map": np.round(values.astype(float), 4).tolist()}))
         return
     verdict = "" if limit is None else f", threshold {limit:.3f}: {'anomalous' if score > limit else 'normal'}"
-    click.echo(f"{source}: {fields['measure']} {score:.3f}{verdict}; highest at pixel {fields['highest_at']}")
+    say(f"{source}: {fields['measure']} {score:.3f}{verdict}; highest at pixel {fields['highest_at']}")
 
 
 @command(
@@ -325,20 +338,20 @@ def similar(folder, image, count, as_json, model) -> None:
     for path in pictures_in(folder, {".lat"}):
         try:
             data = files.read_bytes(str(path))
-            codec = batch.load_codec(weights.name_for(container.parse(data).header.model), None)
+            codec = loaded.codec_for(container.parse(data).header.model)
             vectors.append(similarity.descriptor(codec, data))
             paths.append(str(path))
         except LatError as error:
-            click.echo(f"lat: {path}: {error}", err=True)
+            say(f"lat: {path}: {error}", err=True)
     if not paths:
         raise LatError(f"{folder}: no readable .lat files")
 
     def show(value: float, *names: str) -> None:
         duplicate = bool(value >= similarity.DUPLICATE)
         if as_json:
-            click.echo(json.dumps({"files": names, "similarity": round(float(value), 4), "duplicate": duplicate}))
+            say(json.dumps({"files": names, "similarity": round(float(value), 4), "duplicate": duplicate}))
         else:
-            click.echo(f"{value:.4f}  {'duplicate' if duplicate else '         '}  {'  '.join(names)}")
+            say(f"{value:.4f}  {'duplicate' if duplicate else '         '}  {'  '.join(names)}")
 
     stack = np.stack(vectors)
     if image is None:
@@ -348,9 +361,9 @@ def similar(folder, image, count, as_json, model) -> None:
         return
     data = files.read_bytes(image)
     if data[:8] != container.MAGIC:
-        opened = images.open_image(io.BytesIO(data), batch.shown(image))
-        data = batch.load_codec(model, None).encode(opened)
-    codec = batch.load_codec(weights.name_for(container.parse(data).header.model), None)
+        opened = images.open_image(io.BytesIO(data), files.shown(image))
+        data = loaded.codec(model).encode(opened)
+    codec = loaded.codec_for(container.parse(data).header.model)
     order, values = similarity.nearest(similarity.descriptor(codec, data), stack)
     for i, value in list(zip(order, values))[:count]:
         show(value, paths[i])

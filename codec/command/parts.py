@@ -1,25 +1,52 @@
-"""What the commands of `lat` share: errors as one line, options as decorators, parsed values."""
+"""What the commands of `lat` share: errors as one line, options as decorators, parsed values, careful printing."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import click
 
-from codec.errors import LatError
+from codec import process
+from codec.errors import LatError, reason
 
-FAILED = 1
+FAILED, NOTHING_TO_DO = 1, 3
+UNSAID = "lat.unsaid"  # in a context's `meta`: something that was to be said on standard output was not
 
 
 class LatCommand(click.Command):
-    """Turns LatError into one line on stderr and exit code 1."""
+    """Turns whatever is raised into one line on stderr and exit code 1."""
 
     def invoke(self, ctx: click.Context):
+        code = 0
         try:
-            return super().invoke(ctx)
-        except (LatError, MemoryError) as error:
-            click.echo(f"lat: {str(error) or 'not enough memory for this picture'}", err=True)
-            ctx.exit(FAILED)
+            super().invoke(ctx)
+        except (click.ClickException, click.Abort, KeyboardInterrupt):
+            raise
+        except (click.exceptions.Exit, SystemExit) as ended:
+            code = getattr(ended, "exit_code", None) or getattr(ended, "code", None) or 0
+        except LatError as error:
+            say(f"lat: {error}", err=True)
+            code = FAILED
+        except MemoryError:
+            say("lat: not enough memory for this picture", err=True)
+            code = FAILED
+        except BaseException as error:  # what plugins written in Rust raise is no Exception
+            say(f"lat: {type(error).__name__}: {reason(error)}", err=True)
+            code = FAILED
+        ctx.exit(FAILED if ctx.find_root().meta.get(UNSAID) and code in (0, NOTHING_TO_DO) else code)
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print a line. Where that is impossible the work goes on, and the exit code tells."""
+    try:
+        click.echo(text, err=err)
+    except (OSError, ValueError) as error:  # a full disk, a reader that went away, a closed stream
+        process.discard(sys.stderr if err else sys.stdout)
+        context = click.get_current_context(silent=True)
+        if not err and context:
+            context.find_root().meta[UNSAID] = True
+            say(f"lat: standard output: cannot be written: {reason(error)}", err=True)
 
 
 def together(*options: Callable) -> Callable:
@@ -31,13 +58,6 @@ def together(*options: Callable) -> Callable:
         return function
 
     return decorate
-
-
-def picture_suffixes() -> set[str]:
-    """Suffixes of the pictures that a folder run takes."""
-    from PIL import Image
-
-    return {s for s, format in Image.registered_extensions().items() if format in Image.OPEN} - {".pdf", ".mpg", ".lat"}
 
 
 def parse_region(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:

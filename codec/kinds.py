@@ -1,0 +1,95 @@
+"""Which files of a folder are pictures: the one rule, for every command that takes folders. FILES.md has it for users.
+
+The rule goes by the name alone, so that it is the same in a folder and in a bucket; a picture that turns out to be
+something else is a failure by name, not something passed over.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import PurePath
+
+# Formats of Pillow that are no pictures of pixels (or need a program, such as Ghostscript, to become some).
+NO_PICTURES = {"BUFR", "EPS", "GBR", "GRIB", "HDF5", "IM", "IPTC", "LAT", "MPEG", "PDF", "WMF"}
+PLUGINS = {  # suffix -> package and module that teach Pillow to open it
+    ".avif": ("pillow-avif-plugin", "pillow_avif"),
+    ".avifs": ("pillow-avif-plugin", "pillow_avif"),
+    ".heic": ("pillow-heif", "pillow_heif"),
+    ".heics": ("pillow-heif", "pillow_heif"),
+    ".heif": ("pillow-heif", "pillow_heif"),
+    ".heifs": ("pillow-heif", "pillow_heif"),
+    ".hif": ("pillow-heif", "pillow_heif"),
+    ".jxl": ("pillow-jxl-plugin", "pillow_jxl"),
+}
+RAW = re.compile(
+    r"\.(3fr|arw|cr[23w]|dcr|dng|erf|fff|iiq|k25|kdc|mef|mos|mrw|nef|nrw|orf|pef|ra[fw]|rw[2l]|sr[2fw]|x3f)",
+    re.IGNORECASE,
+)
+DEVELOP = "a raw photograph: develop it first (darktable, RawTherapee, dcraw), into a .tif or .png"
+SKIPPED_FOLDERS = {"@eaDir", "__MACOSX"}  # thumbnails of a Synology disk, resource forks in a zip
+
+
+def register_plugins() -> None:
+    """Teach Pillow the formats of installed plugins that it does not know yet."""
+    from PIL import Image
+
+    Image.init()
+    known = Image.registered_extensions()
+    for suffix, (_, module) in PLUGINS.items():
+        if known.get(suffix) not in Image.OPEN:
+            with suppress(Exception):  # not installed, or built for another Pillow: then its files are passed over
+                plugin = importlib.import_module(module)
+                if module == "pillow_heif":
+                    plugin.register_heif_opener()
+                known = Image.registered_extensions()
+
+
+def picture_suffixes() -> set[str]:
+    """Suffixes of the pictures that can be opened here."""
+    from PIL import Image
+
+    register_plugins()
+    known = {*Image.OPEN, "MPO"}  # which Pillow opens as JPEG
+    return {s for s, f in Image.registered_extensions().items() if f in known and f not in NO_PICTURES}
+
+
+def is_hidden(place: PurePath) -> bool:
+    """Whether a name, below the folder that was asked for, is one of those that people do not see."""
+    return any(part.startswith(".") or part in SKIPPED_FOLDERS for part in place.parts)
+
+
+def passed_over(place: PurePath) -> str:
+    """What a file is that is not taken: "hidden", or its suffix with what can be done about it."""
+    if is_hidden(place):
+        return "hidden"
+    suffix = place.suffix.lower()
+    if RAW.fullmatch(suffix):
+        return f"{suffix} ({DEVELOP})"
+    if suffix in PLUGINS:
+        return f"{suffix} (needs a plugin: pip install {PLUGINS[suffix][0]})"
+    return suffix or "without suffix"
+
+
+def unknown(name: str) -> str:
+    """What to say of a file that Pillow does not know."""
+    suffix = PurePath(name).suffix.lower()
+    if RAW.fullmatch(suffix):
+        return f"is {DEVELOP}"
+    if suffix in PLUGINS:
+        return f"no image format that Pillow knows without a plugin: pip install {PLUGINS[suffix][0]}"
+    return "no image format that Pillow knows"
+
+
+def passed_over_line(kinds: Iterable[str]) -> str:
+    """ "passed over: 3 .txt, 1 hidden"; empty where there was nothing."""
+    counts = Counter(kinds)
+    return f"passed over: {', '.join(f'{n} {kind}' for kind, n in counts.most_common())}" if counts else ""
+
+
+def kind_of_note(note: str) -> str:
+    """What notes of many files have in common: "only the first of 3 frames is kept" -> "… of several frames …"."""
+    return re.sub(r"\d[\d.,]*", "several", note.partition(":")[0])

@@ -1,0 +1,191 @@
+"""Decoded pictures as files of other formats: with all the metadata that a format can carry, and a word on the rest."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from codec import kinds, metadata
+from codec.errors import LatError, reason
+from codec.files import is_stream
+
+QUALITY = 95  # of lossy formats: some 0.3 dB below what was decoded, where Pillow's own 75 costs 5 dB
+LOSSY = {
+    "JPEG": {"subsampling": "4:4:4"},
+    "MPO": {"subsampling": "4:4:4"},
+    "WEBP": {},
+    "AVIF": {"subsampling": "4:4:4"},
+    "HEIF": {"chroma": 444},
+    "JXL": {},
+}
+CARRIES = {  # of Pillow's `info`
+    "PNG": {"icc_profile", "exif", "xmp", "dpi", "words"},
+    "JPEG": {"icc_profile", "exif", "xmp", "dpi", "words"},
+    "MPO": {"icc_profile", "exif", "xmp", "dpi", "words"},
+    "TIFF": {"icc_profile", "exif", "xmp", "dpi", "words"},
+    "WEBP": {"icc_profile", "exif", "xmp", "words"},
+    "AVIF": {"icc_profile", "exif", "xmp", "words"},
+    "HEIF": {"icc_profile", "exif", "xmp", "words"},
+    "JXL": {"icc_profile", "exif", "xmp", "words"},
+    "BMP": {"dpi"},
+}
+EXIF_TAGS = {"Description": 270, "Make": 271, "Model": 272, "Software": 305, "Author": 315, "Copyright": 33432}
+JPEG_SEGMENT = 65533 - 29  # bytes of metadata in one segment
+SMALL = 1024  # bytes of an EXIF value that is kept where not all can be
+
+
+def output_format(target: str) -> str:
+    """Pillow's name for the format of an output file.
+
+    Raises: LatError.
+    """
+    kinds.register_plugins()
+    suffix = Path(target).suffix.lower()
+    format = "PNG" if is_stream(target) and not suffix or target == "-" else Image.registered_extensions().get(suffix)
+    if format is None or format not in Image.SAVE or format in kinds.NO_PICTURES:
+        raise LatError(f"{target}: no picture format that can be written has this suffix; use .png")
+    return format
+
+
+def encode(image: Image.Image, format: str, quality: float | None = None) -> tuple[bytes, list[str]]:
+    """(The bytes of a picture file, notes on what it could not carry). `quality` 0 … 100 is that of lossy formats.
+
+    Raises: LatError.
+    """
+    options, notes = dict(LOSSY.get(format, {})), []
+    if format in LOSSY:
+        options["quality"] = QUALITY if quality is None else round(quality)
+    if format == "PNG":
+        options["compress_level"] = 1  # level 6 takes longer than decoding and saves a few percent of a large file
+    carried, dropped = carriable(image, format)
+    if "exif" not in CARRIES.get(format, ()):
+        image = upright(image)
+    bare = Image.fromarray(np.asarray(image))  # Pillow would take what it likes from `info`
+    if format == "GIF":
+        notes.append("colours are reduced to 256")
+    try:
+        return saved(bare, format, options | carried), notes + said(dropped, format)
+    except LatError:
+        everything = [key for key in image.info if key in ("icc_profile", "exif", "xmp", "dpi")] + dropped
+        if not carried:
+            raise
+        data = saved(Image.fromarray(np.asarray(upright(image))), format, options)
+        return data, notes + said(everything, format)
+
+
+def saved(image: Image.Image, format: str, options: dict) -> bytes:
+    """Raises: LatError."""
+    out = io.BytesIO()
+    try:
+        image.save(out, format, **options)
+    except Exception as error:  # struct.error, KeyError, RuntimeError …: each plugin has its own
+        raise LatError(f"cannot be written as {format}: {reason(error)}; .png can hold it") from None
+    return out.getvalue()
+
+
+def said(dropped: list[str], format: str) -> list[str]:
+    """A note on metadata that a format cannot hold."""
+    names = {"icc_profile": "ICC profile", "exif": "EXIF", "xmp": "XMP", "dpi": "resolution"}
+    return (
+        [f"dropped, because {format} cannot hold it: {', '.join(names.get(k, k) for k in dropped)}"] if dropped else []
+    )
+
+
+def carriable(image: Image.Image, format: str) -> tuple[dict, list[str]]:
+    """(What a format takes of the metadata in `info`, as Pillow's options; names of the rest.)"""
+    can, info, dropped = CARRIES.get(format, set()), image.info, []
+    options = {key: info[key] for key in ("icc_profile", "exif", "xmp", "dpi") if key in info and key in can}
+    dropped += [key for key in ("icc_profile", "exif", "xmp", "dpi") if key in info and key not in can]
+    words = {key: value for key, value in info.items() if key not in metadata.INFO.values() and isinstance(value, str)}
+    if words and "words" not in can:
+        dropped += words
+        words = {}
+    if format == "PNG":
+        options["pnginfo"] = png_text(words, options.pop("xmp", None))
+    elif format in ("JPEG", "MPO"):
+        dropped += fit_into_segments(options)
+    if format != "PNG" and words:
+        dropped += put_words(options, words, format)
+    if format == "TIFF" and "xmp" in options:
+        add_xmp(options)
+    return options, dropped
+
+
+def png_text(words: dict[str, str], xmp: bytes | None) -> PngInfo:
+    """Keywords of at most 79 Latin-1 bytes as the format wants them; other ones become part of a comment."""
+    info = PngInfo()
+    if xmp:
+        info.add_itxt(metadata.XMP_KEY, xmp.decode("utf-8", "replace"))
+    for key, value in words.items():
+        name = key.encode("latin-1", "replace")[:79].decode("latin-1").strip() or "comment"
+        info.add_itxt("Comment" if name == "comment" else name, value.replace("\0", " "))
+    return info
+
+
+def fit_into_segments(options: dict) -> list[str]:
+    """Shorten what is too long for a JPEG; names of what was dropped."""
+    dropped = []
+    if len(options.get("xmp", b"")) > JPEG_SEGMENT:
+        del options["xmp"]
+        dropped.append("xmp")
+    if len(options.get("exif", b"")) > JPEG_SEGMENT:
+        options["exif"] = small_exif(options["exif"])
+        dropped.append("large parts of EXIF")
+    return dropped
+
+
+def small_exif(exif: bytes) -> bytes:
+    """The same less thumbnail, maker notes and other large values."""
+    full, kept = metadata.loaded(exif), Image.Exif()
+    for tag, value in full.items():
+        if not isinstance(value, dict) and len(str(value)) <= SMALL and tag not in metadata.TIFF_IFDS:
+            kept[tag] = value
+    for ifd in metadata.TIFF_IFDS:
+        inside = {tag: v for tag, v in full.get_ifd(ifd).items() if len(str(v)) <= SMALL}
+        if inside:
+            kept.get_ifd(ifd).update(inside)
+    try:
+        return kept.tobytes()
+    except Exception:  # values that Pillow reads and cannot write
+        return b""
+
+
+def put_words(options: dict, words: dict[str, str], format: str) -> list[str]:
+    """Texts as EXIF, where there is none yet, or as the comment of a JPEG; names of those that found no place."""
+    rest = dict(words)
+    if "exif" not in options:
+        exif = Image.Exif()
+        for name, tag in EXIF_TAGS.items():
+            if name in rest:
+                exif[tag] = rest.pop(name)
+        if len(exif):
+            options["exif"] = exif.tobytes()
+    if format in ("JPEG", "MPO") and rest:
+        comment = rest["comment"] if list(rest) == ["comment"] else "\n".join(f"{k}: {v}" for k, v in rest.items())
+        if len(encoded := comment.encode()) <= JPEG_SEGMENT:
+            options["comment"] = encoded
+            return []
+    return list(rest)
+
+
+def add_xmp(options: dict) -> None:
+    """Pillow writes XMP into a TIFF as a tag among those of EXIF."""
+    exif = metadata.loaded(options.get("exif", b""))
+    exif[700] = options.pop("xmp")
+    options["exif"] = exif
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF says, for formats that cannot say it."""
+    turn = metadata.orientation({"exif": image.info.get("exif", b""), "xmp": image.info.get("xmp", b"")})
+    if turn == 1:
+        return image
+    pixels = np.asarray(image)
+    turned = metadata.turned(pixels if pixels.ndim == 3 else pixels[:, :, None], turn)
+    result = Image.fromarray(turned if pixels.ndim == 3 else turned[:, :, 0])
+    result.info |= image.info
+    return result
