@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from codec import container, weights
+from codec import container, process, weights
 from codec.concurrency import two_at_a_time
 from codec.container import LATENT, Container, Header
 from codec.effort import refine
@@ -27,6 +27,8 @@ from codec.weights import Weights
 
 Progress = Callable[[int, int], None]  # tiles done, tiles in all; with effort, steps of tiles
 OnError = Callable[[int, LatError], None]  # tile, what is wrong with it
+
+process.survive_fork()
 
 
 class Codec:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from codec.errors import LatError, reason
 
 STALE_SECONDS = 3600  # a temporary file this old was left by a killed process
-TIME_STEPS = (1, 100, 1000, 10**6, 10**9, 2 * 10**9)  # ns in which file systems keep times: ext4, NTFS, …, HFS+, FAT
+COARSEST_TIME = 2 * 10**9  # ns; FAT keeps the modification time in steps of it
 STREAM = re.compile(r"/dev/(stdin|stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 
 _unfinished: set[str] = set()  # temporary files of this process
@@ -64,17 +64,26 @@ def refuse_existing(path: str, overwrite: bool) -> None:
 
 
 def made_from(target: str, source: str) -> bool:
-    """Whether an output bears the time of this input, as exactly as file systems keep times."""
+    """Whether an output bears the time of this input, as exactly as its file system keeps times."""
     try:
         made, own = os.stat(target).st_mtime_ns, os.stat(source).st_mtime_ns
     except OSError:
         return False
-    return same_time(made, own)
+    return made == own or (abs(made - own) < COARSEST_TIME and made == kept_time(str(Path(target).parent), own))
 
 
-def same_time(a: int, b: int) -> bool:
-    """Whether two times (ns) are one, kept by file systems of different precision."""
-    return any(abs(a - b) < step and (a % step == 0 or b % step == 0) for step in TIME_STEPS)
+def kept_time(folder: str, time: int) -> int | None:
+    """What a time (ns) becomes in a folder: exact on ext4, 100 ns on NTFS, a second on HFS+, two on FAT. Tried."""
+    probe = Path(folder, f".lat-{token_hex(6)}.part")
+    try:
+        probe.touch(exist_ok=False)
+        os.utime(probe, ns=(time, time))
+        return probe.stat().st_mtime_ns
+    except OSError:
+        return None
+    finally:
+        with suppress(OSError):
+            probe.unlink()
 
 
 @contextmanager

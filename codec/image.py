@@ -31,7 +31,7 @@ class Picture:
         """Less some metadata; where the orientation goes with it, the pixels are turned."""
         kept = {key: value for key, value in self.metadata.items() if key not in dropped}
         turn = metadata.orientation(self.metadata)
-        if turn == metadata.orientation(kept):
+        if turn == 1 or metadata.orientation_from(self.metadata) in kept:
             return replace(self, metadata=kept)
         return replace(self, pixels=metadata.turned(self.pixels, turn), metadata=metadata.upright(kept))
 

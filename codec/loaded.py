@@ -21,6 +21,16 @@ _codecs: OrderedDict[tuple, Codec] = OrderedDict()
 _lock = threading.RLock()
 
 
+def _unlock() -> None:
+    """In a forked child: the thread that held the lock, if one did, stayed behind."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
+
+
 def codec(name: str = weights.DEFAULT, threads: int | None = None) -> Codec:
     """Installed weights by name, or a path to a .safetensors file, read again where the file has changed.
 

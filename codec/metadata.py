@@ -117,13 +117,18 @@ def exif_of_tiff(image: Image.Image) -> bytes | None:
         own = image.getexif()
         for tag in TIFF_TAGS:
             if tag in own:
-                kept[tag] = own[tag]
+                kept[tag] = as_bytes(own[tag])
         for tag in TIFF_IFDS:
             if inside := own.get_ifd(tag):
-                kept.get_ifd(tag).update(inside)
+                kept.get_ifd(tag).update((key, as_bytes(value)) for key, value in inside.items())
         return kept.tobytes() if len(kept) or kept._ifds else None
     except Exception:  # tags of the wrong type, in as many ways as there are programs
         return None
+
+
+def as_bytes(value):
+    """A text of EXIF as it was: Pillow reads Latin-1, but writes "?" for all that is not ASCII."""
+    return value.encode("latin-1", "replace") if isinstance(value, str) else value
 
 
 def icc_of_png(info: dict, grey: bool, notes: list[str]) -> bytes | None:
@@ -219,6 +224,11 @@ def orientation(metadata: dict[str, bytes]) -> int:
         return struct.unpack_from(f"{endian}H", metadata["exif"], at)[0]
     found = XMP_ORIENTATION.search(metadata.get("xmp", b""))
     return int(found[2]) if found else 1
+
+
+def orientation_from(metadata: dict[str, bytes]) -> str:
+    """Which kind of metadata the orientation is from."""
+    return "exif" if _orientation_entry(metadata.get("exif", b"")) else "xmp"
 
 
 def upright(metadata: dict[str, bytes]) -> dict[str, bytes]:

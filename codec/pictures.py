@@ -110,8 +110,8 @@ def carriable(image: Image.Image, format: str) -> tuple[dict, list[str]]:
         dropped += fit_into_segments(options)
     if format != "PNG" and words:
         dropped += put_words(options, words, format)
-    if format == "TIFF" and "xmp" in options:
-        add_xmp(options)
+    if format == "TIFF" and options.keys() & {"xmp", "exif"}:
+        options["exif"] = tiff_tags(options.pop("exif", b""), options.pop("xmp", None))
     return options, dropped
 
 
@@ -143,9 +143,9 @@ def small_exif(exif: bytes) -> bytes:
     full, kept = metadata.loaded(exif), Image.Exif()
     for tag, value in full.items():
         if not isinstance(value, dict) and len(str(value)) <= SMALL and tag not in metadata.TIFF_IFDS:
-            kept[tag] = value
+            kept[tag] = metadata.as_bytes(value)
     for ifd in metadata.TIFF_IFDS:
-        inside = {tag: v for tag, v in full.get_ifd(ifd).items() if len(str(v)) <= SMALL}
+        inside = {tag: metadata.as_bytes(v) for tag, v in full.get_ifd(ifd).items() if len(str(v)) <= SMALL}
         if inside:
             kept.get_ifd(ifd).update(inside)
     try:
@@ -161,7 +161,7 @@ def put_words(options: dict, words: dict[str, str], format: str) -> list[str]:
         exif = Image.Exif()
         for name, tag in EXIF_TAGS.items():
             if name in rest:
-                exif[tag] = rest.pop(name)
+                exif[tag] = rest.pop(name).encode()
         if len(exif):
             options["exif"] = exif.tobytes()
     if format in ("JPEG", "MPO") and rest:
@@ -172,11 +172,14 @@ def put_words(options: dict, words: dict[str, str], format: str) -> list[str]:
     return list(rest)
 
 
-def add_xmp(options: dict) -> None:
-    """Pillow writes XMP into a TIFF as a tag among those of EXIF."""
-    exif = metadata.loaded(options.get("exif", b""))
-    exif[700] = options.pop("xmp")
-    options["exif"] = exif
+def tiff_tags(exif: bytes, xmp: bytes | None) -> Image.Exif:
+    """EXIF and XMP as the tags of a TIFF, which is how Pillow takes them."""
+    tags = metadata.loaded(exif)
+    for tag, value in list(tags.items()):
+        tags[tag] = metadata.as_bytes(value)
+    if xmp:
+        tags[700] = xmp
+    return tags
 
 
 def upright(image: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -26,11 +27,26 @@ def wait_passively() -> None:
     os.environ.setdefault("KMP_BLOCKTIME", "0")  # LLVM and Intel: macOS, Windows
 
 
+def survive_fork() -> None:
+    """Have forked children compute with one thread: the OpenMP threads of their parent do not exist in them.
+
+    A child that asks for two waits for ever. Costs nothing where nobody forks.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_one_thread)
+
+
+def _one_thread() -> None:
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
 def own() -> None:
     """Set up a process that runs nothing but `lat`: Pillow's limits give way to --max-pixels, which has a message."""
     from PIL import Image, PngImagePlugin
 
     wait_passively()
+    warnings.filterwarnings("ignore", module="PIL")  # of odd metadata: no lines of source on a terminal
     Image.MAX_IMAGE_PIXELS = None
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = TEXT_LIMIT
 

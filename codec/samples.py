@@ -103,8 +103,8 @@ def far_outside(samples: np.ndarray, top: float) -> float:
 def eight_bits(samples: np.ndarray, top: float) -> tuple[np.ndarray, int]:
     """(uint8, how many samples were clipped): 0 … top -> 0 … 255. Not a number becomes 0 and counts as clipped."""
     clipped = samples.size - int(np.count_nonzero((samples >= 0) & (samples <= top)))
-    if samples.dtype.kind == "u" and top == 65535:
-        return (samples >> 8).astype(np.uint8), clipped  # the upper byte, as Pillow reduces 16-bit RGB
+    if samples.dtype.kind in "iu" and top == 65535:  # the upper byte, as Pillow reduces 16-bit RGB
+        return (np.clip(samples, 0, 65535) >> 8).astype(np.uint8), clipped
     scaled = np.nan_to_num(samples.astype(np.float64), nan=0.0, posinf=top, neginf=0.0)
     return (np.clip(scaled, 0, top) * (255 / top) + 0.5).astype(np.uint8), clipped
 

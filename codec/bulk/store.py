@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import PurePosixPath
 
@@ -47,8 +48,9 @@ class Store:
         """
         try:
             root = f"{self.root}/{folder}".rstrip("/")
-            options = {"on_error": unreadable} if self.local and unreadable else {}
-            found = self.fs.find(root, detail=True, **options)
+            if self.local:
+                return dict(walked(root, unreadable))
+            found = self.fs.find(root, detail=True)
         except FileNotFoundError:
             return {}
         except Exception as error:  # no credentials, no network: each store has exceptions of its own
@@ -91,9 +93,26 @@ class Store:
             self.fs.rmdir(f"{self.root}/{folder}")
 
 
+def walked(root: str, unreadable: Callable[[OSError], None] | None) -> Iterator[tuple[str, str]]:
+    """`Store.files` of a folder; fsspec passes over folders below that cannot be read."""
+    for where, folders, names in os.walk(root, onerror=unreadable):
+        for name in names + [f for f in folders if os.path.islink(os.path.join(where, f))]:
+            path = os.path.join(where, name)
+            yield str(PurePosixPath(os.path.relpath(path, root).replace(os.sep, "/"))), local_stamp(path)
+
+
+def local_stamp(path: str) -> str:
+    """Size and time of a file, "" for what is none; a link to nowhere has a stamp, so that it becomes a failure."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return "nothing there"
+    return f"{about.st_size} bytes, {about.st_mtime_ns} ns" if stat.S_ISREG(about.st_mode) else ""
+
+
 def stamp(about: dict) -> str:
-    """Size and time of a file as its place tells them; "" for what is no file, such as a pipe."""
-    if about.get("type", "file") != "file" and not about.get("islink"):
+    """Size and time of an object as its store tells them; "" for what is none."""
+    if about.get("type", "file") != "file":
         return ""
-    times = (about.get(key) for key in ("mtime", "LastModified", "updated", "last_modified", "created"))
+    times = (about.get(key) for key in ("LastModified", "updated", "last_modified", "mtime", "created"))
     return f"{about.get('size')} bytes, {next((t for t in times if t is not None), 'no time')}"
