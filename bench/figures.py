@@ -1,6 +1,6 @@
-"""The README's pictures, from a bench run's JSON and one photograph.
+"""The pages' pictures, from a bench run's JSON and its photographs.
 
-python -m bench.figures --result bench/results/kodak.json --images PHOTO --out bench/results
+python -m bench.figures --result bench/results/kodak.json --images KODAK --out bench/results
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from codec.weights import DEFAULT
 
-from .codecs import Jpeg420, Lat
-from .metrics import LABELS, psnr, scaled
+from .codecs import Avif6, Lat
+from .metrics import LABELS, scaled
+from .photos import load, pictures
 from .report import OURS, PUBLISHED, RANGES, at_bytes, colour, label
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
-SHOWN = ("jpeg", "webp", "jxl", "heic-psnr", "avif-psnr", "vvc420")
-METRICS_SHOWN = ("psnr", "ms_ssim")
+SHOWN = ("jpeg420", "webp", "jxl", "heic", "avif-s6", "avif-psnr", "vvc420")
+METRICS_SHOWN = ("ssimulacra2", "psnr")
 
 
 def rd_plot(result: dict, target: Path) -> None:
@@ -52,38 +53,52 @@ def rd_plot(result: dict, target: Path) -> None:
     figure.savefig(target / "kodak-rd.png", dpi=100)
 
 
-def comparison(model: str, photo: Path, quality: int, box: tuple[int, int, int, int], target: Path) -> None:
-    """Original, JPEG and lat of one photograph at equal bytes, a part of it enlarged twofold."""
-    with Image.open(photo) as opened:
-        image = opened.convert("RGB")
-    lat, jpeg = Lat(model), Jpeg420(model)
-    ours = lat.encode(image, quality)
-    theirs = at_bytes(jpeg, image, len(ours))
-    panels = [("original", image, None), ("JPEG", jpeg.decode(theirs), theirs), ("lat", lat.decode(ours), ours)]
-    width, height = (box[2] - box[0]) * 2, (box[3] - box[1]) * 2
-    sheet = Image.new("RGB", (3 * width + 20, height + 34), "white")
+def typical(result: dict, ours: str, theirs: str, bpp: float) -> str:
+    """The picture whose lead in SSIMULACRA 2 at a rate is the median of all: neither a triumph nor a failure."""
+
+    def at_rate(name: str, image: str) -> float:
+        rows = sorted((r for r in result["codecs"][name]["rows"] if r["image"] == image), key=lambda r: r["bpp"])
+        return float(np.interp(np.log(bpp), np.log([r["bpp"] for r in rows]), [r["ssimulacra2"] for r in rows]))
+
+    images = sorted({row["image"] for row in result["codecs"][ours]["rows"]})
+    leads = sorted((at_rate(ours, image) - at_rate(theirs, image), image) for image in images)
+    return leads[len(leads) // 2][1]
+
+
+def comparison(result: dict, images: Path, model: str, bpp: float, target: Path) -> None:
+    """Original, AVIF and lat of the typical picture at equal bytes: its middle, enlarged twofold."""
+    image = load(pictures(images)[typical(result, "lat", "avif-s6", bpp)])
+    lat, avif = Lat(model), Avif6(model)
+    theirs = at_bytes(avif, image, round(bpp * image.width * image.height / 8))
+    ours = at_bytes(lat, image, len(theirs))
+    panels = [("original", image, None), ("AVIF", avif.decode(theirs), theirs), ("lat", lat.decode(ours), ours)]
+    side = 300
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    sheet = Image.new("RGB", (3 * 2 * side + 20, 2 * side + 34), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(17)
     for i, (title, picture, data) in enumerate(panels):
-        x = i * (width + 10)
-        sheet.paste(picture.crop(box).resize((width, height), Image.Resampling.NEAREST), (x, 34))
+        x = i * (2 * side + 10)
+        part = picture.crop((left, top, left + side, top + side))
+        sheet.paste(part.resize((2 * side, 2 * side), Image.Resampling.NEAREST), (x, 34))
         if data is not None:
-            title += f"  {len(data):,} bytes  {psnr(np.asarray(image), np.asarray(picture)):.1f} dB"
+            title += f"  {len(data):,} bytes"
         draw.text((x + 4, 7), title, fill="black", font=font)
     sheet.save(target / "comparison.png", optimize=True)
 
 
 @click.command()
 @click.option("--result", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
-@click.option("--images", "photo", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
-@click.option("--quality", default=12, show_default=True)
-@click.option("--box", type=(int, int, int, int), default=(380, 40, 640, 300), show_default=True)
-@click.option("--model", default=DEFAULT, show_default=True)
+@click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--bpp", default=0.25, show_default=True)
+@click.option("-m", "--model", default=DEFAULT, show_default=True)
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("bench/results"), show_default=True
 )
-def main(result: Path, photo: Path, quality: int, box: tuple, model: str, out: Path) -> None:
-    rd_plot(json.loads(result.read_text()), out)
-    comparison(model, photo, quality, box, out)
+def main(result: Path, images: Path, bpp: float, model: str, out: Path) -> None:
+    """Draw the pages' pictures."""
+    run = json.loads(result.read_text())
+    rd_plot(run, out)
+    comparison(run, images, model, bpp, out)
 
 
 if __name__ == "__main__":
