@@ -1,0 +1,45 @@
+/** The worker behind lat.js: jobs come in, tiles go out, one job at a time. */
+
+import { decodeTiles } from "./decoder.js";
+import { parse } from "./container.js";
+import { LatError } from "./errors.js";
+import { Networks } from "./networks.js";
+
+let networks = null;
+let queue = Promise.resolve();
+const cancelled = new Set();
+
+onmessage = ({ data }) => {
+  if (data.options) networks = new Networks(data.options);
+  else if (data.cancel) cancelled.add(data.id);
+  else queue = queue.then(() => work(data));
+};
+
+async function work({ id, bytes, region, tolerant }) {
+  const start = performance.now();
+  const seconds = { load: 0, latents: 0, pixels: 0 };
+  const onError = tolerant && ((index, error) => postMessage({ id, kind: "damaged", index, error: plain(error) }));
+  try {
+    if (!cancelled.has(id)) {
+      const parsed = parse(bytes);
+      const network = await networks.for(parsed.header.model);
+      seconds.load = (performance.now() - start) / 1000;
+      for await (const tile of decodeTiles(parsed, region, network, { onError, seconds })) {
+        await new Promise((resolve) => setTimeout(resolve)); // let a cancellation in
+        if (cancelled.has(id)) break;
+        postMessage({ id, kind: "tile", ...tile }, [tile.pixels.buffer]);
+      }
+    }
+    seconds.all = (performance.now() - start) / 1000;
+    postMessage({ id, kind: "done", seconds });
+  } catch (error) {
+    postMessage({ id, kind: "failed", error: plain(error) });
+  }
+  cancelled.delete(id);
+}
+
+/** An error as it can be posted. What this module did not raise on purpose is most likely a lack of memory. */
+const plain = (error) =>
+  error instanceof LatError
+    ? { name: error.name, message: error.message }
+    : { name: "LatError", message: `the decoder failed: ${error.message ?? error}` };
