@@ -1,5 +1,7 @@
 """Headless Chromium, driven over its debugging pipe: JSON messages, each ended by a zero byte. No package is needed."""
 
+from __future__ import annotations
+
 import base64
 import json
 import os
@@ -11,9 +13,9 @@ from pathlib import Path
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --remote-debugging-pipe --hide-scrollbars"
-).split()
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--remote-debugging-pipe"),
+)
 
 
 class Page:
@@ -23,12 +25,22 @@ class Page:
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
         arguments = [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
-        shell = ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", *arguments]
-        self._process = subprocess.Popen(
-            shell, pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+
+        def pipes() -> None:  # where Chromium looks for them
+            os.dup2(theirs_in, 3)
+            os.dup2(theirs_out, 4)
+
+        nowhere = subprocess.DEVNULL
+        self._process = subprocess.Popen(arguments, stdout=nowhere, stderr=nowhere, preexec_fn=pipes, pass_fds=(3, 4))
         os.close(theirs_in), os.close(theirs_out)
         self._buffer, self._id, self._session = b"", 0, None
+        try:
+            self._attach(downloads)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _attach(self, downloads: Path | None) -> None:
         target = self.call("Target.getTargets")["targetInfos"][0]["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "DOM"):
@@ -36,7 +48,7 @@ class Page:
         if downloads:
             self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
 
-    def __enter__(self) -> "Page":
+    def __enter__(self) -> Page:
         return self
 
     def __exit__(self, *_) -> None:
@@ -76,7 +88,7 @@ class Page:
         self.until(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(url)})")
 
     def run(self, script: str, timeout: float = 120):
-        """The value, as JSON has it, of an expression; a promise is awaited. Raises: RuntimeError for what it throws."""
+        """The value, as JSON has it, of an expression or its promise. Raises: RuntimeError with what it throws."""
         answer = self.call(
             "Runtime.evaluate", timeout, expression=script, awaitPromise=True, returnByValue=True, userGesture=True
         )
@@ -86,18 +98,17 @@ class Page:
         return answer["result"].get("value")
 
     def until(self, condition: str, timeout: float = 120) -> None:
-        """Wait for an expression to be true. Raises: TimeoutError."""
+        """Wait for an expression to be true, while pages come and go. Raises: TimeoutError."""
         end = time.monotonic() + timeout
-        poll = f"new Promise(done => {{ const look = () => ({condition}) ? done(true) : setTimeout(look, 20); look(); }})"
-        while True:
+        look = f"const look = () => ({condition}) || performance.now() > end ? done({condition}) : setTimeout(look, 20)"
+        poll = f"new Promise(done => {{ const end = performance.now() + 2000; {look}; look(); }})"
+        while time.monotonic() < end:
             try:
-                self.run(poll, max(0.1, end - time.monotonic()))
-                return
-            except TimeoutError:
-                raise TimeoutError(f"never true: {condition}; the page shows {self.run('document.body.innerText')!r}") from None
-            except RuntimeError:  # the page went elsewhere meanwhile
-                if time.monotonic() > end:
-                    raise
+                if self.run(poll, timeout=10):
+                    return
+            except (TimeoutError, RuntimeError):
+                continue  # this page was on its way out, or is not yet in
+        raise TimeoutError(f"never true: {condition}; the page shows {self.run('document.body.innerText')!r}")
 
     def key(self, name: str) -> None:
         text = {"text": name} if len(name) == 1 else {}
@@ -141,7 +152,9 @@ class Page:
     def screen(self, width: int, height: int, dark: bool = False, phone: bool = False) -> None:
         """Size of the window in CSS pixels, and what the user prefers."""
         scale = 2 if phone else 1
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone
+        )
         value = "dark" if dark else "light"
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": value}])
 

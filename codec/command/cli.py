@@ -15,6 +15,7 @@ from codec import __version__, container, files, job, kinds, process, weights
 from codec.command.latent_cli import latent
 from codec.command.parts import FAILED, NOTHING_TO_DO, LatCommand, parse_region, say, together
 from codec.command.runs import Run, closing, process_all, progress_bar, report
+from codec.command.web import web
 from codec.errors import LatError
 from codec.files import shown
 from codec.job import Options, json_text
@@ -309,6 +310,7 @@ def bench(args: tuple[str, ...]) -> None:
 
 
 main.add_command(latent)
+main.add_command(web)
 
 
 def entry() -> None:

@@ -1,4 +1,4 @@
-"""`lat web`: a folder that opens .lat files in any browser, and other people's pages. codec/web/WEB.md is its manual."""
+"""`lat web`: a folder that opens .lat files in any browser, on its own page and on others. Manual: codec/web/WEB.md."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ def build(out: Path, models: tuple[str, ...], overwrite: bool = False) -> None:
     """
     if not overwrite and out.is_dir() and any(out.iterdir()):
         raise LatError(f"{out}: is not empty; --overwrite writes into it all the same")
-    graphs = _graphs()
+    try:
+        from codec.engine import graphs
+    except ModuleNotFoundError as error:
+        raise LatError(f"{error.name} is missing: pip install 'lat-codec[web]'") from None
     found = [weights.Weights.open(name) for name in models]
     runtime = runtime_folder()
     try:
@@ -76,15 +79,6 @@ def build(out: Path, models: tuple[str, ...], overwrite: bool = False) -> None:
         _list_files(out, {one.fingerprint.hex(): one.name for one in found})
     except OSError as error:
         raise LatError(f"{out}: cannot be written: {error.strerror or error}") from None
-
-
-def _graphs():
-    """codec.engine.graphs. Raises: LatError where the package it needs is missing."""
-    try:
-        from codec.engine import graphs
-    except ImportError as error:
-        raise LatError(f"this needs one more package ({error.name}): pip install 'lat-codec[web]'") from None
-    return graphs
 
 
 def runtime_folder() -> Path:

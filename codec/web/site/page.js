@@ -234,6 +234,7 @@ async function settle() {
     location.reload();
     return;
   }
+  navigator.serviceWorker.onmessage = () => (document.documentElement.dataset.offline = "true");
   active.postMessage("keep");
 }
 settle().catch(() => {}); // pages work without, online and on one thread

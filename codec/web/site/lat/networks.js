@@ -8,8 +8,7 @@ import { FormatError, LatError, MissingModelError } from "./errors.js";
 import { Tables } from "./rans.js";
 
 const CACHE = "lat-models"; // files in it are named by their contents, and never go stale
-const STEPS = ["z", "y"].flatMap((kind) => [1, 2, 3].map((t) => `${kind}_step${t}`));
-const GRAPHS = ["z_start", "y_start", ...STEPS, "g_s"];
+const GRAPHS = ["z_start", "z_step", "y_start", "y_step", "g_s"];
 
 /** Loads each set of weights once. */
 export class Networks {
@@ -102,7 +101,6 @@ export class Network {
       if (!files[`${name}.onnx`]) throw new FormatError(`the weights lack ${name}.onnx`);
       network.sessions[name] = await ort.InferenceSession.create(files[`${name}.onnx`], {
         executionProviders: [onGpu && name === "g_s" ? "webgpu" : "wasm"], // the entropy model must be exact
-        externalData: [{ path: "weights.bin", data: files["weights.bin"] }],
         graphOptimizationLevel: "all",
       });
     }
@@ -122,11 +120,12 @@ export class Network {
   /** Pass t = 1, 2, 3 over ẑ or ŷ -> params. */
   async step(kind, t, { reduced, values, guess, height, width, rows, columns }) {
     const inputs = {
+      t: this.#int64(t),
       reduced: this.#floats(reduced, height, width),
       values: this.#floats(values, rows, columns),
       guess: this.#floats(guess, rows, columns),
     };
-    return (await this.#run(`${kind}_step${t}`, inputs)).params;
+    return (await this.#run(`${kind}_step`, inputs)).params;
   }
 
   /** ŷ (M, h, w) -> RGB samples (16h, 16w, 3), uint8. */
