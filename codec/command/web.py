@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from codec import weights
-from codec.command.parts import LatCommand
+from codec.command.parts import LatCommand, say
 from codec.errors import LatError
 
 SOURCES = Path(__file__).parent.parent / "web"
@@ -28,7 +28,11 @@ RUNTIME = (  # of onnxruntime-web: for any browser, and for those where g_s runs
 )
 ON_DEMAND = RUNTIME[2:]  # what a browser does not keep for offline use before it has asked for it
 MODELS, RUNTIMES = "lat/models", "lat/ort"
-ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cache-Control": "no-cache",  # a folder that was written anew shows at once
+}
 
 
 @click.command(cls=LatCommand)
@@ -46,14 +50,14 @@ def web(out: Path, models: tuple[str, ...], port: int | None, overwrite: bool, q
     build(out, models or tuple(weights.cards()), overwrite)
     if not quiet:
         megabytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
-        click.echo(f"{out}: {megabytes:.0f} MB, for any static web server", err=True)
+        say(f"{out}: {megabytes:.0f} MB, for any static web server", err=True)
     if port is not None:
         with server(out, port) as running:
-            click.echo(f"http://localhost:{running.server_port}/ (Ctrl-C ends it)", err=True)
+            say(f"http://localhost:{running.server_port}/ (Ctrl-C ends it)", err=True)
             try:
                 running.serve_forever()
             except KeyboardInterrupt:
-                click.echo(err=True)
+                say("", err=True)
 
 
 def build(out: Path, models: tuple[str, ...], overwrite: bool = False) -> None:
@@ -159,7 +163,7 @@ class _Handler(SimpleHTTPRequestHandler):
     }
 
     def end_headers(self) -> None:
-        for name, value in ISOLATION.items():
+        for name, value in HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 

@@ -25,7 +25,7 @@ const asBytes = (data) =>
  */
 export function info(data) {
   const { header, tiles, metadata } = parse(asBytes(data));
-  return { ...header, tiles: tiles.length, metadata, orientation: orientationOf(metadata.exif) };
+  return { ...header, tiles: tiles.length, metadata, orientation: orientationOf(metadata) };
 }
 
 /** A worker with its networks, for one file at a time; more decodings wait their turn. */

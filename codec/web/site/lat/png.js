@@ -100,10 +100,14 @@ export async function toPNG(picture, { exif = true } = {}) {
 /** EXIF without the "Exif\0\0" that JPEG puts before it. */
 const tiffOf = (exif) => (String.fromCharCode(...exif.subarray(0, 4)) === "Exif" ? exif.subarray(6) : exif);
 
-/** Orientation 1 … 8 of EXIF bytes: 1, upright, where they say nothing that can be read. */
-export function orientationOf(exif) {
-  if (!exif) return 1;
-  const tiff = tiffOf(exif);
+/** Orientation 1 … 8 of { exif, xmp }, as EXIF, or else XMP, has it: 1, upright, where neither says a valid one. */
+export function orientationOf({ exif, xmp }) {
+  const found = exif && ofExif(tiffOf(exif));
+  if (found) return found;
+  return Number(/tiff:Orientation(?:=["']|>)([1-8])/.exec(new TextDecoder().decode(xmp))?.[1] ?? 1);
+}
+
+function ofExif(tiff) {
   const view = new DataView(tiff.buffer, tiff.byteOffset, tiff.length);
   try {
     const little = view.getUint16(0) === 0x4949;
@@ -112,10 +116,10 @@ export function orientationOf(exif) {
       const entry = directory + 2 + 12 * i;
       if (view.getUint16(entry, little) !== 0x0112) continue;
       const value = view.getUint16(entry + 8, little);
-      return value >= 1 && value <= 8 ? value : 1;
+      return value >= 1 && value <= 8 ? value : 0;
     }
   } catch (error) {
     if (!(error instanceof RangeError)) throw error; // a directory that points beyond its end
   }
-  return 1;
+  return 0;
 }
