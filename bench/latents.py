@@ -13,7 +13,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import laplace
 
@@ -77,7 +76,7 @@ def own_entropy(codec: Codec, latents: Latents) -> float:
 
     if max(latents.grid) > TILE:
         raise ValueError("one tile only")
-    y, z = torch.from_numpy(latents.y_hat[None]), torch.from_numpy(latents.z_hat[None])
+    y, z = latents.y_hat[None], latents.z_hat[None]
     of_y, of_z = entropies(codec.tiles.y_tables[0]), entropies(codec.tiles.z_tables)
     bits: list[float] = []
     codec.tiles.quantise_z(z, latents.row, lambda symbols, index: bits.append(of_z[index].sum()))

@@ -5,25 +5,28 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import cached_property
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from codec import container, process, weights
+from codec import container, engine, process, weights
 from codec.concurrency import two_at_a_time
 from codec.container import LATENT, Container, Header
-from codec.effort import refine
-from codec.engine.torch_engine import TorchEngine
 from codec.errors import LatError, LimitError, MissingModelError
-from codec.image import Picture, as_picture, to_grey, to_pillow
-from codec.model import Model
+from codec.image import Picture, as_picture, to_colour, to_grey, to_pillow
 from codec.settings import EFFORT, MAX_PIXELS, QUALITY, TILE, TUNE, Settings
 from codec.tile import TileCoder, TileLatents
 from codec.tiles import Box, latent_bounds, picture_box, tile_box, tiles_in
 from codec.weights import Weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from codec.engine.torch_engine import TorchEngine
+    from codec.model import Model
 
 Progress = Callable[[int, int], None]  # tiles done, tiles in all; with effort, steps of tiles
 OnError = Callable[[int, LatError], None]  # tile, what is wrong with it
@@ -41,19 +44,32 @@ class Codec:
     (40, 30)
     """
 
-    def __init__(self, weights: Weights):
-        """Raises: FormatError."""
-        self.name, self.fingerprint, self.cfg = weights.name, weights.fingerprint, weights.config
-        self.engine = TorchEngine(weights)
-        self.tiles = TileCoder(weights)
+    def __init__(
+        self, weights: Weights, engine_name: str | None = None, threads: int | None = None, exact: bool = True
+    ):
+        """The last three as `engine.load` takes them. Raises: FormatError, LatError."""
+        self.weights, self.name, self.fingerprint, self.cfg = weights, weights.name, weights.fingerprint, weights.config
+        self._use(engine.load(weights, engine_name, threads, exact))
+
+    def _use(self, chosen: engine.Engine) -> None:
+        self.engine, self.tiles = chosen, TileCoder(self.weights, chosen)
 
     @classmethod
-    def load(cls, name: str = weights.DEFAULT) -> Codec:
+    def load(
+        cls,
+        name: str = weights.DEFAULT,
+        engine: str | None = None,
+        threads: int | None = None,
+        exact: bool = True,
+    ) -> Codec:
         """Installed weights by name, or a path to a .safetensors file.
 
-        Raises: MissingModelError, FormatError.
+        engine: "openvino", "onnxruntime" or "torch", default the best one there is; threads: of each network, default
+        all cores. Pixels are within ±1 on every machine; with `exact=False`, as the command has it, they come from
+        bfloat16 where that is faster and costs no more than 0.02 dB.
+        Raises: MissingModelError, FormatError, LatError.
         """
-        return cls(Weights.open(name))
+        return cls(Weights.open(name), engine, threads, exact)
 
     @classmethod
     def for_file(cls, data: bytes | Container) -> Codec:
@@ -63,14 +79,19 @@ class Codec:
         """
         return cls.load(weights.name_for(parsed(data).header.model))
 
+    @cached_property
+    def torch_engine(self) -> TorchEngine:
+        """The networks as torch has them, whatever else evaluates them otherwise: for gradients."""
+        return self.engine if self.engine.name == "torch" else engine.load(self.weights, "torch")
+
     @property
     def model(self) -> Model:
-        """The float networks."""
-        return self.engine.model
+        """The float networks, as torch modules."""
+        return self.torch_engine.model
 
     def to(self, device: torch.device | str) -> Codec:
-        """This codec with g_a, g_s and h_a on another device; entropy coding stays on the CPU."""
-        self.engine.to(device)
+        """This codec by torch, with g_a, g_s and h_a on a device; entropy coding stays on the CPU."""
+        self._use(self.torch_engine.to(device))
         return self
 
     def require(self, header: Header) -> None:
@@ -129,6 +150,8 @@ class Codec:
         """The record of the latents in `box` of a picture (H, W, C)."""
         row = self.cfg.row(settings.quality)
         if settings.steps:
+            from codec.effort import refine  # needs torch
+
             y, z = refine(self, pixels, box, settings, step_done)
         else:
             y = self.analyse(pixels, box, row)
@@ -136,12 +159,12 @@ class Codec:
         alpha = pixels[(*(box * LATENT).slices, -1)] if pixels.shape[2] in (2, 4) else None
         return self.tiles.encode(y, z, row, alpha, settings.threshold)
 
-    def analyse(self, pixels: np.ndarray, box: Box, row: int) -> Tensor:
+    def analyse(self, pixels: np.ndarray, box: Box, row: int) -> np.ndarray:
         """y (1, M, h, w) of the latents in `box`, from the pixels under and around them."""
         height, width = pixels.shape[:2]
         bounds = Box(0, 0, -(-width // LATENT), -(-height // LATENT))
         seen = box.grow(-(-self.cfg.encoder_reach // LATENT), bounds)
-        part = pixels[(seen * LATENT).slices]
+        part = to_colour(pixels[(seen * LATENT).slices])
         missing = (seen.height * LATENT - part.shape[0], seen.width * LATENT - part.shape[1])
         if any(missing):
             part = np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
@@ -219,8 +242,7 @@ class Codec:
                 missing = sum(other not in decoded for other in needed)
                 for other in itertools.islice(order, missing + 1):  # and the next one ahead
                     decoded[other] = pool.submit(self._decode_or_report, file, other, on_error)
-                y_hat = torch.zeros(1, self.cfg.latents, seen.height, seen.width)
-                y_hat = y_hat.contiguous(memory_format=torch.channels_last)
+                y_hat = np.zeros((1, self.cfg.latents, seen.height, seen.width), np.float32)
                 for other in needed:
                     theirs = tile_box(header, other)
                     shared = theirs & seen

@@ -10,6 +10,7 @@ Z_SCALE = 1 / 4  # and the context model of ẑ sees it times this
 SIGMA_MIN, SIGMA_MAX, SIGMA_LEVELS = 0.11, 256.0, 64  # log-spaced scale table
 PASSES = 4
 DEAD_ZONE = 0.008  # σ² times what the zero bin of a residual is wider, on either side, than half a step
+DEAD_ZONE_MAX = 0.95  # of all that it is wide on either side
 
 # Which channel group is coded in which pass, for each of the four positions of a 2×2 square of latents:
 # after every pass each position knows one group more, and no two neighbours know the same ones

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from codec.container import LATENT
 from codec.engine.torch_engine import to_tensor
+from codec.image import to_colour
 from codec.model import Model, gaussian_likelihood
 from codec.settings import Settings
 from codec.tiles import Box
@@ -134,29 +135,31 @@ DISTORTIONS = {"psnr": squared_error, "ms-ssim": structural_error}  # by `Settin
 @torch.autocast("cpu", enabled=False)
 def refine(
     codec: Codec, pixels: np.ndarray, box: Box, settings: Settings, step_done: Callable[[], None]
-) -> tuple[Tensor, Tensor]:
+) -> tuple[np.ndarray, np.ndarray]:
     """y and ẑ of the latents in `box` of a picture (H, W, C): those whose file costs least in bits + λ · distortion."""
-    engine, row = codec.engine, codec.cfg.row(settings.quality)
+    engine, row = codec.torch_engine, codec.cfg.row(settings.quality)
     height, width = pixels.shape[:2]
     seen = box.grow(codec.cfg.decoder_reach, Box(0, 0, -(-width // LATENT), -(-height // LATENT)))
     around, own = codec.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
     y = around[(..., *own.slices)]
-    x = to_tensor(pixels[(box * LATENT).slices]).to(engine.device)
+    x = to_tensor(to_colour(pixels[(box * LATENT).slices])).to(engine.device)
     residuals = DISTORTIONS[settings.tune](x, float(engine.model.lambdas[row]) / 3)
 
-    def cost(candidate: tuple[Tensor, Tensor]) -> float:
+    def cost(candidate: tuple[np.ndarray, np.ndarray]) -> float:
         y, z_hat = candidate
-        decoded = around.clone()
+        decoded = around.copy()
         decoded[(..., *own.slices)] = codec.tiles.quantise(y, z_hat, row)[0]
-        decoded = to_tensor(engine.synthesise(decoded, row)[(own * LATENT).slices]).to(engine.device)
+        decoded = to_tensor(codec.engine.synthesise(decoded, row)[(own * LATENT).slices]).to(engine.device)
         error = decoded[..., : x.shape[2], : x.shape[3]] - x
         distortion = sum(float(r.square().sum(dtype=torch.float64)) for r in residuals(error))
         return 8 * len(codec.tiles.encode(y, z_hat, row)) + distortion
 
-    objective = Objective(engine.model, around.to(engine.device), own, engine.rows(row), x, residuals)
-    z = engine.hyper_analyse(y, row)
-    found = descend(objective, y.to(engine.device), z.to(engine.device), settings.steps, step_done)
-    return min(((y.cpu(), codec.tiles.quantise_z(z.cpu(), row)) for y, z in [(y, z), *found]), key=cost)
+    whole, z = (torch.from_numpy(v).to(engine.device) for v in (around, codec.engine.hyper_analyse(y, row)))
+    objective = Objective(engine.model, whole, own, engine.rows(row), x, residuals)
+    y = whole[(..., *own.slices)]
+    found = [(y, z), *descend(objective, y, z, settings.steps, step_done)]
+    candidates = ((y.cpu().numpy(), codec.tiles.quantise_z(z.cpu().numpy(), row)) for y, z in found)
+    return min(candidates, key=cost)
 
 
 def descend(objective: Objective, y: Tensor, z: Tensor, steps: int, step_done: Callable) -> list[tuple[Tensor, Tensor]]:

@@ -158,6 +158,11 @@ def as_picture(image: Image.Image | np.ndarray | Picture) -> Picture:
     return from_array(image) if isinstance(image, np.ndarray) else image
 
 
+def to_colour(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, C), colour or grey, with or without alpha -> (H, W, 3), without."""
+    return pixels[:, :, :3] if pixels.shape[2] > 2 else np.repeat(pixels[:, :, :1], 3, 2)
+
+
 def to_grey(pixels: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 -> (H, W, 1): the rounded mean, as files of mode L are decoded."""
     return np.round(pixels.mean(2, keepdims=True)).astype(np.uint8)

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from codec.config import (
     DEAD_ZONE,
+    DEAD_ZONE_MAX,
     GROUP_OF_PASS,
     PASSES,
     POSITIONS,
@@ -58,7 +59,7 @@ def dead_zone(sigma: Tensor) -> Tensor:
 
     There ± 1 takes many bits: for 0.6 it costs more than it mends, and what is predicted from it is worse.
     """
-    return (0.5 + DEAD_ZONE / sigma**2).clamp_max(0.95)
+    return (0.5 + DEAD_ZONE / sigma**2).clamp_max(DEAD_ZONE_MAX)
 
 
 def quantise(residual: Tensor, log_sigma: Tensor) -> Tensor:

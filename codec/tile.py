@@ -9,20 +9,18 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from codec import container, entropy_model
+from codec.config import DEAD_ZONE, DEAD_ZONE_MAX, PASSES
 from codec.container import LATENT, Container
-from codec.entropy_model import PASSES, SYMBOL_LIMIT, EntropyModel
+from codec.engine import Engine
+from codec.entropy_model import SYMBOL_LIMIT, EntropyModel
 from codec.errors import DesyncError, FormatError
-from codec.model import dead_zone
 from codec.rans import SymbolReader, SymbolWriter, Tables
 from codec.tiles import Box, hyper_box, picture_box, tile_box
 from codec.weights import Weights
 
-DEAD_ZONES = dead_zone(entropy_model.SIGMAS)
+DEAD_ZONES = np.minimum(0.5 + DEAD_ZONE / entropy_model.SIGMAS**2, DEAD_ZONE_MAX)  # by table; `model.dead_zone`
 Write = Callable[[np.ndarray, np.ndarray], None]  # coded symbols of a pass, in order, and their tables
 
 
@@ -31,20 +29,19 @@ class TileLatents:
     """One decoded tile: rate row, ẑ (1, Z, h, w), ŷ (1, M, H, W), and alpha (16H, 16W, 1) where there is one."""
 
     row: int
-    z_hat: Tensor
-    y_hat: Tensor
+    z_hat: np.ndarray
+    y_hat: np.ndarray
     alpha: np.ndarray | None = None
 
 
 class TileCoder:
     """The entropy model and the frequency tables of one set of weights."""
 
-    def __init__(self, weights: Weights):
+    def __init__(self, weights: Weights, engine: Engine):
         """Raises: FormatError."""
         self.config = weights.config
         try:
-            exact = {name: torch.from_numpy(values) for name, values in weights.exact.items()}
-            self.entropy = EntropyModel(exact, weights.config)
+            self.entropy = EntropyModel(weights, engine)
             counted, gaussian, self.z_tables = (
                 Tables.unpack(*(weights.tables[f"{label}.{part}"] for part in ("cdf", "length", "offset")))
                 for label in ("y", "y_gaussian", "z")
@@ -54,8 +51,9 @@ class TileCoder:
         # a tile takes what is cheaper: after effort, the second
         self.y_tables = counted, gaussian.continued(counted)
 
-    @torch.inference_mode()
-    def encode(self, y: Tensor, z: Tensor, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5) -> bytes:
+    def encode(
+        self, y: np.ndarray, z: np.ndarray, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5
+    ) -> bytes:
         """A tile's record: rate row and set of tables, CRC of its latents, alpha uint8 (H, W), stream."""
         writer = SymbolWriter()
         z_hat = self.quantise_z(z, row, lambda *part: writer.put(*part, self.z_tables))
@@ -71,37 +69,36 @@ class TileCoder:
             packed = container.varint(len(packed)) + packed
         return struct.pack("<BI", row + kind * self.config.rates, crc) + packed + writer.finish()
 
-    @torch.inference_mode()
     def quantise(
-        self, y: Tensor, z_hat: Tensor, row: int, write: Write | None = None, threshold: float = 0.5
-    ) -> tuple[Tensor, int]:
+        self, y: np.ndarray, z_hat: np.ndarray, row: int, write: Write | None = None, threshold: float = 0.5
+    ) -> tuple[np.ndarray, int]:
         """y (1, M, h, w) -> the ŷ that a file restores, and its CRC; `write` gets the coded symbols and their tables.
 
         ŷ given with its own ẑ comes back unchanged.
         """
 
-        def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
-            symbols = entropy_model.gather(y, t).sub_(mu)
+        def visit(t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
+            residuals = entropy_model.gather(y, t) - mu
+            size = np.abs(residuals)
             if threshold > 0.5:  # towards zero first, but not beyond it
-                symbols = F.softshrink(symbols, threshold - 0.5)
-            small = symbols.abs() <= DEAD_ZONES.take(index.long())
-            return coded(symbols.masked_fill_(small, 0), index, write)
+                size = np.maximum(size - np.float32(threshold - 0.5), 0)
+                residuals = np.copysign(size, residuals)
+            residuals[size <= DEAD_ZONES[index]] = 0
+            return coded(residuals, index, write)
 
         return self.entropy.run(z_hat, row, y.shape[2], y.shape[3], visit)
 
-    @torch.inference_mode()
-    def quantise_z(self, z: Tensor, row: int, write: Write | None = None) -> Tensor:
+    def quantise_z(self, z: np.ndarray, row: int, write: Write | None = None) -> np.ndarray:
         """z (1, Z, h, w) -> ẑ, as `quantise` does it to y but for dead zones: ẑ is too few bits to save any.
 
         ẑ comes back unchanged.
         """
 
-        def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
-            return coded(entropy_model.gather(z, t).sub_(mu), index, write)
+        def visit(t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
+            return coded(entropy_model.gather(z, t) - mu, index, write)
 
         return self.entropy.hyper(row, z.shape[2], z.shape[3], visit)
 
-    @torch.inference_mode()
     def decode(self, parsed: Container, index: int, passes: int = PASSES) -> TileLatents:
         """Latents and alpha of one tile of a file; after fewer passes, ŷ is 0 where it is not known yet, not verified.
 
@@ -121,11 +118,10 @@ class TileCoder:
         count = self.config.latents * box.height * box.width + self.config.hyper * hyper.height * hyper.width
         reader = SymbolReader(data[at:], count)
 
-        def read(tables: Tables, t: int, mu: Tensor, index: Tensor) -> Tensor:
-            used = index > 0
-            values = torch.from_numpy(reader.get(index[used].numpy(), tables))
-            symbols = torch.zeros_like(mu)
-            symbols[used] = values.clamp_(-SYMBOL_LIMIT, SYMBOL_LIMIT).float()
+        def read(tables: Tables, t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
+            used = np.flatnonzero(index)
+            symbols = np.zeros_like(mu)
+            symbols[used] = np.clip(reader.get(index[used], tables), -SYMBOL_LIMIT, SYMBOL_LIMIT)
             return symbols
 
         z_hat = self.entropy.hyper(row, hyper.height, hyper.width, partial(read, self.z_tables))
@@ -141,16 +137,16 @@ class TileCoder:
         if parsed.header.has_alpha:
             alpha = np.full((box.height * LATENT, box.width * LATENT, 1), 255, np.uint8)
         hyper = hyper_box(box)
-        z = torch.zeros(1, self.config.hyper, hyper.height, hyper.width)
-        return TileLatents(0, z, torch.zeros(1, self.config.latents, box.height, box.width), alpha)
+        z = np.zeros((1, self.config.hyper, hyper.height, hyper.width), np.float32)
+        return TileLatents(0, z, np.zeros((1, self.config.latents, box.height, box.width), np.float32), alpha)
 
 
-def coded(residuals: Tensor, index: Tensor, write: Write | None) -> Tensor:
+def coded(residuals: np.ndarray, index: np.ndarray, write: Write | None) -> np.ndarray:
     """Residuals of a pass -> symbols; those at the smallest σ are other than 0 once in 50,000: not worth coding."""
-    symbols, used = residuals.round_().clamp_(1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1), index > 0
+    symbols, used = np.rint(residuals).clip(1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1), index > 0
     if write:
-        write(symbols[used].int().numpy(), index[used].numpy())
-    return symbols.mul_(used)
+        write(symbols[used].astype(np.int32), index[used])
+    return symbols * used
 
 
 def pack_alpha(alpha: np.ndarray) -> bytes:

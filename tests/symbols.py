@@ -1,11 +1,9 @@
-"""Child process: `python -m tests.symbols FILE [threads] [layout]` prints a digest of all latents of a .lat file."""
+"""Child process: `python -m tests.symbols FILE ENGINE THREADS [LAYOUT]` prints a digest of a .lat file's latents."""
 
 import hashlib
 import sys
 
-import torch
-
-from codec import Codec, container, entropy_model
+from codec import Codec, container
 
 
 def digest(codec: Codec, data: bytes, order=None) -> str:
@@ -13,13 +11,17 @@ def digest(codec: Codec, data: bytes, order=None) -> str:
     tiles = {}
     for i in order or range(len(parsed.tiles)):
         latents = codec.tiles.decode(parsed, i)
-        tiles[i] = latents.z_hat.contiguous().numpy().tobytes() + latents.y_hat.contiguous().numpy().tobytes()
+        tiles[i] = latents.z_hat.tobytes() + latents.y_hat.tobytes()
     return hashlib.sha256(b"".join(tiles[i] for i in sorted(tiles))).hexdigest()
 
 
 if __name__ == "__main__":
-    path, threads, layout = sys.argv[1:]
-    torch.set_num_threads(int(threads))
-    entropy_model.LAYOUT = getattr(torch, layout)
+    path, engine, threads, *layout = sys.argv[1:]
+    if layout:
+        import torch
+
+        from codec.engine import torch_engine
+
+        torch_engine.LAYOUT = getattr(torch, layout[0])
     with open(path, "rb") as file:
-        print(digest(Codec.load(), file.read()))
+        print(digest(Codec.load(engine=engine, threads=int(threads)), file.read()))

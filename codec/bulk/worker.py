@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import PurePosixPath
 
 from codec import job as jobs
@@ -44,13 +45,15 @@ class Worker:
 
     def __init__(self, plan: Plan, weights: Weights):
         process.own()
-        import torch
-
         from codec.coder import Codec
 
-        torch.set_num_threads(1)
         self.plan = plan
-        self.codec = Codec(weights).to("cuda" if torch.cuda.is_available() else "cpu")
+        self.codec = Codec(weights, threads=1)
+        if find_spec("torch"):
+            import torch
+
+            if torch.cuda.is_available():
+                self.codec.to("cuda")
         self.source, self.target = Store(plan.source), Store(plan.target)
         self.stopped = False
 

@@ -1,1 +1,106 @@
-"""What evaluates the networks of pixels: g_a, h_a and g_s."""
+"""What evaluates the networks: OpenVINO or ONNX Runtime where one is installed, else torch.
+
+All give the same latents, bit for bit: the entropy model is whole numbers (`whole_numbers.py`), and an engine that
+does not sum them exactly on this machine is passed over. Pixels may differ by ±1 from engine to engine.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+
+from codec.config import PASSES
+from codec.engine.whole_numbers import LIMIT, Context, NumpyLayers
+from codec.errors import LatError
+from codec.weights import Weights
+
+# what each takes, best first
+PACKAGES = {"openvino": ("openvino", "onnx"), "onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
+SLOW = "torch in float64"  # where nothing else sums exactly
+INSTALL = "pip install 'lat-codec[fast]'"
+
+
+class Engine(Protocol):
+    """The networks of one set of weights, for threads to share. Arrays are float32 (1, channels, height, width)."""
+
+    name: str  # one of PACKAGES
+    description: str  # with version and precision
+
+    def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
+        """uint8 (H, W, 3), both multiples of 16 -> y (1, M, H/16, W/16), ready for rounding."""
+
+    def hyper_analyse(self, y: np.ndarray, row: int) -> np.ndarray:
+        """y (1, M, h, w) -> z (1, Z, ⌈h/4⌉, ⌈w/4⌉), ready for rounding."""
+
+    def synthesise(self, y_hat: np.ndarray, row: int) -> np.ndarray:
+        """ŷ (1, M, h, w) -> uint8 (16h, 16w, 3)."""
+
+    def start_z(self, row: int, height: int, width: int) -> tuple[Any, np.ndarray]:
+        """What the passes over ẑ (1, Z, height, width) begin with: what `step` wants, and the parameters of pass 0.
+
+        Parameters: (4, 2, N/4, ⌈height/2⌉, ⌈width/2⌉), for each position of a 2×2 square first μ, then level, of the
+        channels that the pass codes there; whole numbers in 2^-MU_BITS and 2^-LEVEL_BITS.
+        """
+
+    def start_y(self, z: np.ndarray, height: int, width: int) -> tuple[Any, np.ndarray]:
+        """The same for ŷ (1, M, height, width), from ẑ with its gain undone, in whole numbers of at most ±LIMIT."""
+
+    def step(self, kind: str, t: int, started: Any, values: np.ndarray) -> np.ndarray:
+        """Parameters of pass t = 1, 2, 3 over "y" or "z".
+
+        values (4, N, ⌈height/2⌉, ⌈width/2⌉): whole numbers in 2^-MU_BITS that are known so far, by position; else 0.
+        """
+
+
+def installed() -> list[str]:
+    """Names of the engines that could be used here, best first."""
+    return [name for name, packages in PACKAGES.items() if all(map(find_spec, packages))]
+
+
+def load(weights: Weights, name: str | None = None, threads: int | None = None, exact: bool = True) -> Engine:
+    """The best engine of this machine, or the one that is named.
+
+    threads: of each network, default all cores. Not exact: the float networks may be in bfloat16, where that is faster
+    and costs at most 0.02 dB.
+    Raises: LatError where it is not installed, or does not sum exactly.
+    """
+    if name is not None and name not in installed():
+        raise LatError(f"engine {name} is not installed; installed: {', '.join(installed()) or 'none'}; {INSTALL}")
+    candidates = [name] if name else installed()
+    if "torch" in candidates:
+        candidates.append(SLOW)
+    for candidate in candidates:
+        engine = _load(candidate, weights, threads, exact)
+        if sums_exactly(engine, weights):
+            return engine
+    raise LatError(
+        f"no engine sums exactly on this machine ({', '.join(candidates) or 'none is installed'}); {INSTALL}"
+    )
+
+
+def _load(name: str, weights: Weights, threads: int | None, exact: bool) -> Engine:
+    if name in ("torch", SLOW):
+        return import_module("codec.engine.torch_engine").TorchEngine(weights, threads, slow=name == SLOW)
+    module = import_module("codec.engine.onnx_engine")
+    return module.OnnxEngine(weights, module.RUNTIMES[name](threads, exact))
+
+
+def sums_exactly(engine: Engine, weights: Weights) -> bool:
+    """Whether an engine agrees with float64, where large numbers meet (fast-math settings may round them)."""
+    row, height, width, channels = weights.config.rates // 2, 5, 3, weights.config.hyper
+    context = Context(NumpyLayers(weights), "z", weights.config)
+    prior = weights.exact["z_prior"][row].astype(np.float64)[:, None, None]
+    reduced, guess = context.start(np.broadcast_to(prior, (2 * channels, height, width)))
+    random, shift = np.random.default_rng(0), weights.exact["z_context.known_shift"][:, None, None]
+    values = random.integers(-LIMIT, LIMIT, (4, channels, 3, 2)) * 2.0**shift
+    started, first = engine.start_z(row, height, width)
+    known = values.astype(np.float32)
+    found = [first, *(engine.step("z", t, started, known) for t in range(1, PASSES))]
+    expected = [guess[0], *(context.step(t, reduced, values.reshape(-1, 3, 2), guess[t]) for t in range(1, PASSES))]
+    inside = np.ones((height + 1, width + 1), bool)
+    inside[height:], inside[:, width:] = False, False
+    inside = np.stack([inside[i::2, j::2] for i, j in ((0, 0), (0, 1), (1, 0), (1, 1))])[:, None]
+    return all(((f.reshape(4, -1, 3, 2) == e.reshape(4, -1, 3, 2)) | ~inside).all() for f, e in zip(found, expected))

@@ -20,9 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from codec import entropy_model
 from codec.coder import Codec
@@ -55,18 +53,20 @@ def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
     latents = Latents.from_image(codec, image, QUALITY, coded=False)
     surprise = np.empty(latents.y_hat.shape[1:], np.float32)
     for box in latents.tiles():
-        y = torch.from_numpy(latents.y_hat[(None, ..., *box.slices)]).contiguous(memory_format=entropy_model.LAYOUT)
-        excess = torch.zeros_like(y)
+        y = latents.y_hat[(None, ..., *box.slices)]
+        excess = np.zeros_like(y)
 
-        def visit(t: int, mu: Tensor, index: Tensor, y: Tensor = y, excess: Tensor = excess) -> Tensor:
+        def visit(
+            t: int, mu: np.ndarray, index: np.ndarray, y: np.ndarray = y, excess: np.ndarray = excess
+        ) -> np.ndarray:
             residual = entropy_model.gather(y, t) - mu
-            variance = entropy_model.SIGMAS[index.long()] ** 2 + 1 / 12
+            variance = entropy_model.SIGMAS[index] ** 2 + 1 / 12
             entropy_model.scatter(excess, t, BITS * (residual**2 / variance - 1))
-            return residual.round().mul_(index > 0)
+            return np.rint(residual) * (index > 0)
 
         z_hat = codec.tiles.quantise_z(codec.engine.hyper_analyse(y, latents.row), latents.row)
         codec.tiles.entropy.run(z_hat, latents.row, box.height, box.width, visit)
-        surprise[box.slices] = excess[0].mean(0).numpy()
+        surprise[box.slices] = excess[0].mean(0)
     return Features(latents.y_hat * step(codec, latents.row), surprise)
 
 

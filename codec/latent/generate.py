@@ -11,8 +11,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from codec import entropy_model
 from codec.coder import Codec
@@ -41,21 +39,20 @@ def sample(
     for box in frame.tiles():
         hyper = hyper_box(box)
 
-        def visit(tables: Tables, t: int, mu: Tensor, index: Tensor) -> Tensor:
+        def visit(tables: Tables, t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
             return drawn(tables, index, random, temperature)
 
         z = codec.tiles.entropy.hyper(row, hyper.height, hyper.width, partial(visit, codec.tiles.z_tables))
         y = codec.tiles.entropy.run(z, row, box.height, box.width, partial(visit, codec.tiles.y_tables[0]))[0]
-        z_hat[(..., *hyper.slices)], y_hat[(..., *box.slices)] = z[0].numpy(), y[0].numpy()
+        z_hat[(..., *hyper.slices)], y_hat[(..., *box.slices)] = z[0], y[0]
     return frame
 
 
-def drawn(tables: Tables, index: Tensor, random: np.random.Generator, temperature: float) -> Tensor:
+def drawn(tables: Tables, index: np.ndarray, random: np.random.Generator, temperature: float) -> np.ndarray:
     """Symbols for table indices; 0 at index 0, as files have it."""
-    index = index.numpy()
     symbols = np.zeros(len(index), np.float32)
     symbols[index > 0] = tables.draw(index[index > 0], random, temperature)
-    return torch.from_numpy(symbols)
+    return symbols
 
 
 def fill(codec: Codec, latents: Latents, hole: np.ndarray, seed: int = 0, temperature: float = 0.0) -> Latents:
@@ -74,47 +71,45 @@ def fill(codec: Codec, latents: Latents, hole: np.ndarray, seed: int = 0, temper
         raise LatError("nothing is known of this picture: use sample")
     random = np.random.default_rng(seed)
     window = around(hole)
-    part = torch.from_numpy(latents.y_hat[(..., *window.slices)])[None]
-    missing = torch.from_numpy(hole[window.slices])
-    y = harmonic(part, missing).contiguous(memory_format=torch.channels_last)
+    part, missing = latents.y_hat[(None, ..., *window.slices)], hole[window.slices]
+    y = harmonic(part, missing)
     visit = keeping(y, missing, neighbour_variance(part, missing), random, temperature)
     # z of an interpolation is vague, and no file will hold it: whole numbers fill best
     z_hat = codec.engine.hyper_analyse(y, latents.row).round()
     y = codec.tiles.entropy.run(z_hat, latents.row, window.height, window.width, visit)[0]
     y_hat = latents.y_hat.copy()
-    inside = y[0].numpy()
-    y_hat[(..., *window.slices)] = np.where(hole[window.slices], inside, y_hat[(..., *window.slices)])
+    y_hat[(..., *window.slices)] = np.where(missing, y[0], part[0])
     return latents.with_y(y_hat)
 
 
 def keeping(
-    y: Tensor, missing: Tensor, variance: Tensor, random: np.random.Generator, temperature: float
-) -> Callable[[int, Tensor, Tensor], Tensor]:
+    y: np.ndarray, missing: np.ndarray, variance: np.ndarray, random: np.random.Generator, temperature: float
+) -> Callable[[int, np.ndarray, np.ndarray], np.ndarray]:
     """A visit that gives back y where latents are known, and draws where they are missing (y: interpolated there).
 
     Its symbols need not be whole numbers: what comes out are multiples of 2^-MU_BITS, as everywhere.
     """
-    where = missing.expand_as(y[0])[None]
-    spread = variance[None, :, None, None].expand_as(y)
+    where = np.broadcast_to(missing, y.shape)
+    spread = np.broadcast_to(variance[:, None, None], y.shape)
 
-    def visit(t: int, mu: Tensor, index: Tensor) -> Tensor:
+    def visit(t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
         hidden, given = entropy_model.gather(where, t), entropy_model.gather(y, t)
-        precision = (1 / entropy_model.SIGMAS[index.long()] ** 2, 1 / entropy_model.gather(spread, t))
+        precision = (1 / entropy_model.SIGMAS[index] ** 2, 1 / entropy_model.gather(spread, t))
         total = precision[0] + precision[1]
         best = (mu * precision[0] + given * precision[1]) / total
-        noise = torch.from_numpy(random.standard_normal(len(mu), np.float32))
-        value = torch.where(hidden, best + temperature * noise / total.sqrt(), given)
-        return (value - mu).mul_(2**entropy_model.MU_BITS).round_().mul_(2.0**-entropy_model.MU_BITS)
+        noise = random.standard_normal(len(mu), np.float32)
+        value = np.where(hidden, best + temperature * noise / np.sqrt(total), given)
+        return np.rint((value - mu) * 2**entropy_model.MU_BITS) * np.float32(2.0**-entropy_model.MU_BITS)
 
     return visit
 
 
-def neighbour_variance(y: Tensor, missing: Tensor) -> Tensor:
+def neighbour_variance(y: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Mean squared difference of known neighbours in y (1, M, H, W), by channel: (M,)."""
     known = ~missing
     across, down = known[:, 1:] & known[:, :-1], known[1:] & known[:-1]
-    squares = torch.cat([(y[..., 1:] - y[..., :-1])[0][:, across], (y[..., 1:, :] - y[..., :-1, :])[0][:, down]], 1)
-    return squares.square().mean(1) + 1e-3
+    steps = [np.diff(y[0], axis=2)[:, across], np.diff(y[0], axis=1)[:, down]]
+    return np.square(np.concatenate(steps, 1)).mean(1) + np.float32(1e-3)
 
 
 def around(hole: np.ndarray) -> Box:
@@ -125,13 +120,13 @@ def around(hole: np.ndarray) -> Box:
     return Box(box.left // HYPER * HYPER, box.top // HYPER * HYPER, box.right, box.bottom)
 
 
-def harmonic(y: Tensor, missing: Tensor) -> Tensor:
+def harmonic(y: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """y (1, M, H, W) with the missing positions (H, W) at the mean of their neighbours, all at once (Jacobi)."""
-    y = torch.where(missing, y[:, :, ~missing].mean(2)[:, :, None, None], y)
+    y = np.where(missing, y[:, :, ~missing].mean(2)[:, :, None, None], y)
     for _ in range(8 * max(missing.shape)):
-        edge = torch.nn.functional.pad(y, (1, 1, 1, 1), mode="replicate")
+        edge = np.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
         mean = (edge[..., :-2, 1:-1] + edge[..., 2:, 1:-1] + edge[..., 1:-1, :-2] + edge[..., 1:-1, 2:]) / 4
-        y = torch.where(missing, mean, y)
+        y = np.where(missing, mean, y)
     return y
 
 

@@ -21,9 +21,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from codec import container
 from codec.coder import Codec, parsed
@@ -63,7 +61,7 @@ class Latents:
         mode = "L" if picture.mode in ("L", "LA") else "RGB"
         empty = cls(y, row, width, height, codec.fingerprint, mode)
         for box in empty.tiles():
-            y[(..., *box.slices)] = codec.analyse(picture.pixels, box, row)[0].numpy()
+            y[(..., *box.slices)] = codec.analyse(picture.pixels, box, row)[0]
         return empty.coded(codec) if coded else empty
 
     @classmethod
@@ -83,8 +81,8 @@ class Latents:
         for index in range(len(file.tiles)):
             tile, box = codec.tiles.decode(file, index), tile_box(header, index)
             rows.add(tile.row)
-            y_hat[(..., *box.slices)] = tile.y_hat[0].numpy()
-            z_hat[(..., *hyper_box(box).slices)] = tile.z_hat[0].numpy()
+            y_hat[(..., *box.slices)] = tile.y_hat[0]
+            z_hat[(..., *hyper_box(box).slices)] = tile.z_hat[0]
         if len(rows) > 1:
             raise LatError(f"its tiles have {len(rows)} different rate rows, and latents need one: encode it anew")
         mode = "L" if header.mode in ("L", "LA") else "RGB"
@@ -97,8 +95,7 @@ class Latents:
         bounds, reach = Box(0, 0, *self.grid), codec.cfg.decoder_reach
         for box in self.tiles():
             seen = box.grow(reach, bounds)
-            y_hat = torch.from_numpy(self.y_hat[(None, ..., *seen.slices)])
-            x = codec.engine.synthesise(y_hat.contiguous(memory_format=torch.channels_last), self.row)
+            x = codec.engine.synthesise(self.y_hat[(None, ..., *seen.slices)], self.row)
             x = x[(box.shift(seen.left, seen.top) * LATENT).slices]
             target = out[(box * LATENT).slices]
             target[:] = (to_grey(x) if self.mode == "L" else x)[: target.shape[0], : target.shape[1]]
@@ -107,7 +104,7 @@ class Latents:
     def to_file(self, codec: Codec) -> bytes:
         """A .lat file. Edited latents are put on the coder's grid on the way, as `coded` does."""
         codec.require(self.header)
-        records = [codec.tiles.encode(y, z, self.row) for y, z in self._tensors(codec)]
+        records = [codec.tiles.encode(y, z, self.row) for y, z in self._tiles(codec)]
         return container.build(Container(self.header, records))
 
     def coded(self, codec: Codec) -> Latents:
@@ -115,9 +112,9 @@ class Latents:
         codec.require(self.header)
         y_hat = np.empty_like(self.y_hat)
         z_hat = np.empty((codec.cfg.hyper, *(-(-n // HYPER) for n in y_hat.shape[1:])), np.float32)
-        for box, (y, z) in zip(self.tiles(), self._tensors(codec)):
-            y_hat[(..., *box.slices)] = codec.tiles.quantise(y, z, self.row)[0][0].numpy()
-            z_hat[(..., *hyper_box(box).slices)] = z[0].numpy()
+        for box, (y, z) in zip(self.tiles(), self._tiles(codec)):
+            y_hat[(..., *box.slices)] = codec.tiles.quantise(y, z, self.row)[0][0]
+            z_hat[(..., *hyper_box(box).slices)] = z[0]
         return replace(self, y_hat=y_hat, z_hat=z_hat)
 
     def save(self, file) -> None:
@@ -168,15 +165,14 @@ class Latents:
         header = self.header
         return (tile_box(header, i) for i in range(header.grid[0] * header.grid[1]))
 
-    def _tensors(self, codec: Codec) -> Iterator[tuple[Tensor, Tensor]]:
-        """(y, ẑ) of each tile; ẑ from y where it was lost."""
+    def _tiles(self, codec: Codec) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """y and ẑ (1, channels, h, w) of each tile; ẑ from y where it was lost."""
         for box in self.tiles():
-            y = torch.from_numpy(self.y_hat[(None, ..., *box.slices)])
-            y = y.contiguous(memory_format=torch.channels_last)
+            y = self.y_hat[(None, ..., *box.slices)]
             if self.z_hat is None:
                 yield y, codec.tiles.quantise_z(codec.engine.hyper_analyse(y, self.row), self.row)
             else:
-                yield y, torch.from_numpy(self.z_hat[(None, ..., *hyper_box(box).slices)])
+                yield y, self.z_hat[(None, ..., *hyper_box(box).slices)]
 
     def __getitem__(self, index: tuple[slice, slice]) -> Latents:
         """latents[top:bottom, left:right] in latent positions; whole 16 × 16 squares, so the size is a multiple of 16
@@ -236,4 +232,4 @@ class Latents:
 
 def step(codec: Codec, row: int) -> np.ndarray:
     """The quantiser's step of a rate row, by channel, in natural units: (M, 1, 1)."""
-    return codec.model.gain_y_inverse[row].exp().numpy()[:, None, None]
+    return np.exp(codec.weights.networks["gain_y_inverse"][row].astype(np.float32))[:, None, None]

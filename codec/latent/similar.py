@@ -34,7 +34,7 @@ def descriptor(codec: Codec, data: bytes) -> np.ndarray:
     known = np.empty((len(channels), bounds.height, bounds.width), np.float32)
     for index in range(len(parsed.tiles)):
         tile, box = codec.tiles.decode(parsed, index, passes=TOLD), tile_box(header, index)
-        known[(..., *box.slices)] = tile.y_hat[0, channels].numpy() * step(codec, tile.row)[channels]
+        known[(..., *box.slices)] = tile.y_hat[0, channels] * step(codec, tile.row)[channels]
     black = np.add.outer(np.arange(bounds.height), np.arange(bounds.width)) % 2 == 0
     around = neighbour_sum(known * black) / np.maximum(neighbour_sum(black[None].astype(np.float32)), 1)
     pooled = pool(np.where(black, known, around), header.height / container.LATENT, header.width / container.LATENT)
@@ -45,8 +45,9 @@ def descriptor(codec: Codec, data: bytes) -> np.ndarray:
 
 def mean_channels(codec: Codec) -> list[int]:
     """Channels of the first group whose part in the linear shortcut of g_s is mostly one colour for all its pixels."""
-    weight = codec.model.g_s.linear.weight.view(3, -1, codec.cfg.latents)  # (RGB, pixels, M)
-    flat = weight.mean(1).square().sum(0) / weight.square().mean(1).sum(0)
+    weight = codec.weights.networks["g_s.linear.weight"].astype(np.float32)
+    weight = weight.reshape(3, -1, codec.cfg.latents)  # (RGB, pixels, M)
+    flat = np.square(weight.mean(1)).sum(0) / np.square(weight).mean(1).sum(0)
     return [c for c in range(codec.cfg.latents // PASSES) if flat[c] > 0.5]
 
 

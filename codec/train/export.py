@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from codec import entropy_model
 from codec.coder import Codec
 from codec.config import PASSES, SIGMA_MIN, Config
+from codec.engine.whole_numbers import LIMIT, SUM_LIMIT
 from codec.model import Model
 from codec.rans import quantise_pmf
 from codec.train.data import Photos
@@ -60,9 +61,9 @@ def record_inputs(model: Model, crops: Tensor) -> dict[str, Tensor]:
 
 
 def exponents(*tops: Tensor, most: int = 14) -> Exponents:
-    """Largest exponents at which activations up to the largest of `tops` fit into entropy_model.LIMIT."""
+    """Largest exponents at which activations up to the largest of `tops` fit into LIMIT."""
     top = torch.stack(tops).amax(0).double().clamp_min(1e-3)
-    return torch.floor(torch.log2(entropy_model.LIMIT / top)).clamp(-12, most)
+    return torch.floor(torch.log2(LIMIT / top)).clamp(-12, most)
 
 
 def quantise(weight: Tensor, bias: Tensor, inputs: Exponents, outputs: Exponents) -> dict[str, Tensor]:
@@ -74,8 +75,8 @@ def quantise(weight: Tensor, bias: Tensor, inputs: Exponents, outputs: Exponents
     while True:
         scale = torch.exp2(shift)
         wi, bi = (w * scale.view(-1, *[1] * (w.ndim - 1))).round(), (b * scale).round()
-        reach = wi.abs().flatten(1).sum(1) * entropy_model.LIMIT + bi.abs()
-        over = (reach >= entropy_model.ACC_LIMIT) | (wi.abs().flatten(1).amax(1) >= 2**15)
+        reach = wi.abs().flatten(1).sum(1) * LIMIT + bi.abs()
+        over = (reach >= SUM_LIMIT) | (wi.abs().flatten(1).amax(1) >= 2**15)
         if not over.any():
             return {"weight": wi.to(torch.int16), "bias": bi.to(torch.int32), "shift": shift.to(torch.int8)}
         shift = torch.where(over, shift - 1, shift)
@@ -154,7 +155,7 @@ def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
 def gaussian_tables() -> np.ndarray:
     """Probabilities of −REACH … REACH under a Gaussian of each σ level, as training has them."""
     edges = torch.arange(-REACH, REACH + 2, dtype=torch.float64) - 0.5
-    return torch.diff(torch.special.ndtr(edges / entropy_model.SIGMAS.double()[:, None])).numpy()
+    return torch.diff(torch.special.ndtr(edges / torch.from_numpy(entropy_model.SIGMAS).double()[:, None])).numpy()
 
 
 def counted(codec: Codec, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +173,7 @@ def counted(codec: Codec, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
     for i, x in enumerate(crops):
         row = i * 37 % codec.cfg.rates
         with torch.inference_mode():
-            y = codec.model.analyse(x[None], torch.tensor([row]))
+            y = codec.model.analyse(x[None], torch.tensor([row])).numpy()
         z_hat = codec.tiles.quantise_z(codec.engine.hyper_analyse(y, row), row, partial(tally, counts[1]))
         codec.tiles.quantise(y, z_hat, row, partial(tally, counts[0]))
     counts += counts[..., ::-1]  # residuals have no preferred sign
