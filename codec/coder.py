@@ -150,9 +150,7 @@ class Codec:
         """The record of the latents in `box` of a picture (H, W, C)."""
         row = self.cfg.row(settings.quality)
         if settings.steps:
-            from codec.effort import refine  # needs torch
-
-            y, z = refine(self, pixels, box, settings, step_done)
+            y, z = refinement()(self, pixels, box, settings, step_done)
         else:
             y = self.analyse(pixels, box, row)
             z = self.engine.hyper_analyse(y, row)
@@ -264,6 +262,15 @@ class Codec:
                 raise
             on_error(index, error)
             return self.tiles.flat(file, index)
+
+
+def refinement() -> Callable:
+    """`effort.refine`. Raises: LatError."""
+    try:
+        from codec.effort import refine
+    except ModuleNotFoundError as error:
+        raise LatError(f"an effort of 4 and more needs {error.name}: pip install torch") from None
+    return refine
 
 
 def parsed(data: bytes | Container) -> Container:

@@ -15,9 +15,9 @@ import numpy as np
 from codec.config import PASSES
 from codec.engine.whole_numbers import LIMIT, Context, NumpyLayers
 from codec.errors import LatError
+from codec.settings import ENGINES
 from codec.weights import Weights
 
-# what each takes, best first
 PACKAGES = {"openvino": ("openvino", "onnx"), "onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
 SLOW = "torch in float64"  # where nothing else sums exactly
 INSTALL = "pip install 'lat-codec[fast]'"
@@ -26,7 +26,7 @@ INSTALL = "pip install 'lat-codec[fast]'"
 class Engine(Protocol):
     """The networks of one set of weights, for threads to share. Arrays are float32 (1, channels, height, width)."""
 
-    name: str  # one of PACKAGES
+    name: str  # one of ENGINES
     description: str  # with version and precision
 
     def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
@@ -57,7 +57,7 @@ class Engine(Protocol):
 
 def installed() -> list[str]:
     """Names of the engines that could be used here, best first."""
-    return [name for name, packages in PACKAGES.items() if all(map(find_spec, packages))]
+    return [name for name in ENGINES if all(map(find_spec, PACKAGES[name]))]
 
 
 def load(weights: Weights, name: str | None = None, threads: int | None = None, exact: bool = True) -> Engine:

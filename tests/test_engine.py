@@ -1,0 +1,80 @@
+"""What holds for every engine, and that torch is needed for none of what users do every day."""
+
+import numpy as np
+import pytest
+
+from codec import Codec, engine
+from tests.conftest import run
+
+NAMES = engine.installed()
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def by_engine(request):
+    return Codec.load(engine=request.param)
+
+
+@pytest.mark.parametrize("quality", [5, 50, 95])
+def test_pixels_agree_to_one_and_latents_to_the_last_bit(codec, by_engine, crop, quality):
+    data = codec.encode(crop[:90, :75], quality)
+    expected, found = (np.asarray(c.decode(data), np.int16) for c in (codec, by_engine))
+    assert np.abs(expected - found).max() <= 1
+    assert np.asarray(codec.decode(by_engine.encode(crop[:90, :75], quality))).shape == expected.shape
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (16, 17), (33, 15)])
+def test_small_pictures_of_every_mode(codec, by_engine, shape):
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 4), np.uint8)
+    for channels in (1, 2, 3, 4):
+        data = by_engine.encode(pixels[:, :, :channels].copy(), tile=4)
+        assert np.abs(np.asarray(codec.decode(data), int) - np.asarray(by_engine.decode(data), int)).max() <= 1
+
+
+@pytest.mark.skipif("openvino" not in NAMES, reason="needs openvino")
+def test_bfloat16_costs_a_fiftieth_of_a_decibel_at_most(codec, photo):
+    fast, pixels = Codec.load(engine="openvino", exact=False), np.asarray(photo.crop((200, 100, 600, 420)), float)
+    for quality in (10, 50, 80, 95):
+        data = codec.encode(pixels.astype(np.uint8), quality)
+        errors = [np.mean((np.asarray(c.decode(data), float) - pixels) ** 2) for c in (codec, fast)]
+        assert 10 * np.log10(errors[1] / errors[0]) <= 0.02
+
+
+EVERY_DAY = """
+import io, sys
+from importlib.machinery import PathFinder
+
+found = PathFinder.find_spec  # as if torch were not installed
+PathFinder.find_spec = lambda name, *where: None if name.partition(".")[0] == "torch" else found(name, *where)
+from click.testing import CliRunner
+from PIL import Image
+from codec.command.cli import main
+
+folder = sys.argv[1]
+Image.linear_gradient("L").resize((70, 50)).convert("RGB").save(f"{folder}/a.png")
+for line in ("compress a.png", "decompress a.lat -o b.png", "info a.lat", "verify a.lat",
+             "decompress a.lat -o c.png --region 5,6,20,30", "compress b.png --target-bpp 1"):
+    args = [f"{folder}/{word}" if word[1:2] == "." else word for word in line.split()]
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 0, (args, result.output, result.exception)
+import codec.plugin
+with Image.open(f"{folder}/a.lat") as image:
+    image.load()
+    image.save(io.BytesIO(), "LAT", quality=20)
+result = CliRunner().invoke(main, ["compress", f"{folder}/a.png", "-e", "7", "--overwrite"])
+assert result.exit_code == 1 and "needs torch" in result.output, result.output
+print("torch" in sys.modules)
+"""
+
+
+@pytest.mark.skipif(NAMES == ["torch"], reason="needs openvino or onnxruntime")
+def test_everyday_work_needs_no_torch(tmp_path):
+    result = run("-W", "error", "-c", EVERY_DAY, str(tmp_path), text=True)
+    assert (result.returncode, result.stdout) == (0, "False\n"), result.stderr
+
+
+def test_an_engine_that_is_not_installed_is_named_with_what_to_do(monkeypatch, codec):
+    monkeypatch.setattr(engine, "find_spec", lambda package: None)
+    with pytest.raises(engine.LatError, match=r"openvino is not installed.*pip install 'lat-codec\[fast\]'"):
+        engine.load(codec.weights, "openvino")
+    with pytest.raises(engine.LatError, match="no engine"):
+        engine.load(codec.weights)
