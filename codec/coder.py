@@ -45,11 +45,11 @@ class Codec:
     """
 
     def __init__(
-        self, weights: Weights, engine_name: str | None = None, threads: int | None = None, exact: bool = True
+        self, weights: Weights, engine_name: str | None = None, threads: int | None = None, bfloat16: bool = False
     ):
         """The last three as `engine.load` takes them. Raises: FormatError, LatError."""
         self.weights, self.name, self.fingerprint, self.cfg = weights, weights.name, weights.fingerprint, weights.config
-        self._use(engine.load(weights, engine_name, threads, exact))
+        self._use(engine.load(weights, engine_name, threads, bfloat16))
 
     def _use(self, chosen: engine.Engine) -> None:
         self.engine, self.tiles = chosen, TileCoder(self.weights, chosen)
@@ -60,16 +60,16 @@ class Codec:
         name: str = weights.DEFAULT,
         engine: str | None = None,
         threads: int | None = None,
-        exact: bool = True,
+        bfloat16: bool = False,
     ) -> Codec:
         """Installed weights by name, or a path to a .safetensors file.
 
         engine: "openvino", "onnxruntime" or "torch", default the best one there is; threads: of each network, default
-        all cores. Pixels are within ±1 on every machine; with `exact=False`, as the command has it, they come from
-        bfloat16 where that is faster and costs no more than 0.02 dB.
+        all cores. Pixels are within ±1 on every machine; with `bfloat16`, not: it is used where it is faster and
+        costs no more than 0.02 dB.
         Raises: MissingModelError, FormatError, LatError.
         """
-        return cls(Weights.open(name), engine, threads, exact)
+        return cls(Weights.open(name), engine, threads, bfloat16)
 
     @classmethod
     def for_file(cls, data: bytes | Container) -> Codec:

@@ -42,6 +42,8 @@ class Options:
     region: tuple[int, int, int, int] | None = None
     ignore_errors: bool = False
     threads: int | None = None
+    engine: str | None = None
+    bfloat16: bool = False
     picture_quality: float | None = None  # of JPEG, WebP and AVIF that are written; None: `pictures.QUALITY`
 
 
@@ -119,7 +121,7 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
     admit(job, options)
     data = files.read_bytes(job.source)
     picture = opened(data, shown(job.source), options)  # before the second it takes to load torch
-    codec = loaded.codec(options.model, options.threads)
+    codec = loaded.codec(options.model, options.threads, options.engine, options.bfloat16)
     encoded = encode(codec, picture, shown(job.source), options, progress)
     files.write_bytes(job.target, encoded, options.overwrite, job.source)
     height, width = picture.pixels.shape[:2]
@@ -191,7 +193,7 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
             raise LimitError(
                 f"{size} is more than {options.max_pixels} pixels; raise --max-pixels if you trust the file"
             )
-        codec = loaded.codec(weights.name_for(header.model), options.threads)
+        codec = loaded.codec(weights.name_for(header.model), options.threads, options.engine, options.bfloat16)
         damaged: list[str] = []
         if options.region:
             image = codec.decode_region(file, options.region)

@@ -31,25 +31,22 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock)
 
 
-def codec(name: str = weights.DEFAULT, threads: int | None = None) -> Codec:
-    """Installed weights by name, or a path to a .safetensors file, read again where the file has changed.
+def codec(
+    name: str = weights.DEFAULT, threads: int | None = None, engine: str | None = None, bfloat16: bool = False
+) -> Codec:
+    """`Codec.load`; a file of weights is read again where it has changed.
 
-    `threads` is what torch uses in this process from now on.
-    Raises: MissingModelError, FormatError.
+    Raises: MissingModelError, FormatError, LatError.
     """
-    path = weights.locate(name)  # an error now, not after the second that torch takes
+    path = weights.locate(name)  # an error now, not after all that is imported
     about = os.stat(path)
-    key = str(path), about.st_mtime_ns, about.st_size
+    key = str(path), about.st_mtime_ns, about.st_size, threads, engine, bfloat16
     process.wait_passively()
-    import torch
-
     from codec.coder import Codec
 
-    if threads:
-        torch.set_num_threads(threads)
     with _lock:  # the others wait: two that load at once would take twice the memory
         if key not in _codecs:
-            _codecs[key] = Codec.load(name)
+            _codecs[key] = Codec.load(name, engine, threads, bfloat16)
         _codecs.move_to_end(key)
         while len(_codecs) > KEPT:
             _codecs.popitem(last=False)

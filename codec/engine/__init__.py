@@ -60,11 +60,10 @@ def installed() -> list[str]:
     return [name for name in ENGINES if all(map(find_spec, PACKAGES[name]))]
 
 
-def load(weights: Weights, name: str | None = None, threads: int | None = None, exact: bool = True) -> Engine:
+def load(weights: Weights, name: str | None = None, threads: int | None = None, bfloat16: bool = False) -> Engine:
     """The best engine of this machine, or the one that is named.
 
-    threads: of each network, default all cores. Not exact: the float networks may be in bfloat16, where that is faster
-    and costs at most 0.02 dB.
+    threads: of each network, default all cores. bfloat16: allowed in g_a and g_s, where it costs at most 0.02 dB.
     Raises: LatError where it is not installed, or does not sum exactly.
     """
     if name is not None and name not in installed():
@@ -73,7 +72,7 @@ def load(weights: Weights, name: str | None = None, threads: int | None = None, 
     if "torch" in candidates:
         candidates.append(SLOW)
     for candidate in candidates:
-        engine = _load(candidate, weights, threads, exact)
+        engine = _load(candidate, weights, threads, bfloat16)
         if sums_exactly(engine, weights):
             return engine
     raise LatError(
@@ -81,11 +80,11 @@ def load(weights: Weights, name: str | None = None, threads: int | None = None, 
     )
 
 
-def _load(name: str, weights: Weights, threads: int | None, exact: bool) -> Engine:
+def _load(name: str, weights: Weights, threads: int | None, bfloat16: bool) -> Engine:
     if name in ("torch", SLOW):
         return import_module("codec.engine.torch_engine").TorchEngine(weights, threads, slow=name == SLOW)
     module = import_module("codec.engine.onnx_engine")
-    return module.OnnxEngine(weights, module.RUNTIMES[name](threads, exact))
+    return module.OnnxEngine(weights, module.RUNTIMES[name](threads, bfloat16))
 
 
 def sums_exactly(engine: Engine, weights: Weights) -> bool:
