@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from codec import container, engine, process, weights
+from codec import container, engine, lossless, mixed, process, weights
 from codec.concurrency import two_at_a_time
 from codec.container import LATENT, Container, Header
 from codec.errors import LatError, LimitError, MissingModelError
 from codec.image import Picture, as_picture, to_colour, to_grey, to_pillow
+from codec.lossless import OnError
 from codec.settings import EFFORT, MAX_PIXELS, QUALITY, TILE, TUNE, Settings
 from codec.tile import TileCoder, TileLatents
-from codec.tiles import Box, latent_bounds, picture_box, tile_box, tiles_in
+from codec.tiles import Box, latent_bounds, picture_box, region_box, tile_box, tiles_in
 from codec.weights import Weights
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from codec.model import Model
 
 Progress = Callable[[int, int], None]  # tiles done, tiles in all; with effort, steps of tiles
-OnError = Callable[[int, LatError], None]  # tile, what is wrong with it
 
 process.survive_fork()
 
@@ -77,7 +77,8 @@ class Codec:
 
         Raises: FormatError, MissingModelError.
         """
-        return cls.load(weights.name_for(parsed(data).header.model))
+        header = parsed(data).header
+        return cls.load() if header.lossless else cls.load(weights.name_for(header.model))
 
     @cached_property
     def torch_engine(self) -> TorchEngine:
@@ -95,7 +96,9 @@ class Codec:
         return self
 
     def require(self, header: Header) -> None:
-        """Raises: MissingModelError where these are not the weights that a header names."""
+        """Raises: MissingModelError where these are not the weights that a header names, or it names none."""
+        if header.lossless:
+            raise MissingModelError("coded losslessly, without any weights: it has no latents")
         if header.model != self.fingerprint:
             written = weights.name_of(header.model) or header.model.hex()
             raise MissingModelError(f"written with weights {written}, but {self.name} is loaded; use Codec.for_file")
@@ -111,17 +114,35 @@ class Codec:
         effort: int = EFFORT,
         tune: str = TUNE,
         tile: int = TILE,
+        lossless: bool = False,
     ) -> bytes:
         """A Pillow image, or a uint8 array (H, W) or (H, W, C), -> the bytes of a .lat file.
 
-        What can be asked for is told by `Settings`. Alpha is lossless. `progress` counts tiles, and from effort 4 on
-        their steps too.
+        What can be asked for is told by `Settings`. Alpha is lossless; so is what costs less that way (`mixed.py`).
+        `progress` counts tiles, and from effort 4 on their steps too.
         Raises: LatError, ValueError.
         """
-        return self.encode_picture(as_picture(image), Settings(quality, effort, tune, threshold, tile), progress)
+        settings = Settings(quality, effort, tune, threshold, tile, lossless)
+        return self.encode_picture(as_picture(image, exact=lossless), settings, progress)
 
     def encode_picture(self, picture: Picture, settings: Settings, progress: Progress | None = None) -> bytes:
         """`encode`, with everything that can be asked for in one object.
+
+        Raises: LatError.
+        """
+        if settings.lossless:
+            return lossless.exact(picture, settings.effort)
+        learned = self.encode_tiles(picture, settings, progress)
+        return container.build(mixed.cheapest(self, picture, settings, learned))
+
+    def encode_tiles(
+        self,
+        picture: Picture,
+        settings: Settings,
+        progress: Progress | None = None,
+        unseen: Callable[[Box], bool] = lambda box: False,
+    ) -> Container:
+        """A file of tiles alone; those whose latents are `unseen` stay empty.
 
         Raises: LatError.
         """
@@ -136,13 +157,14 @@ class Codec:
                     progress(next(done), count * (settings.steps + 1))
 
         def encoded(index: int) -> bytes:
-            tile = self.encode_tile(picture.pixels, tile_box(header, index), settings, step_done)
+            box = tile_box(header, index)
+            tile = b"" if unseen(box) else self.encode_tile(picture.pixels, box, settings, step_done)
             step_done()
             return tile
 
         with two_at_a_time(count) as pool:
             tiles = list(pool.map(encoded, range(count)))
-        return container.build(Container(header, tiles, picture.metadata))
+        return Container(header, tiles, picture.metadata)
 
     def encode_tile(
         self, pixels: np.ndarray, box: Box, settings: Settings, step_done: Callable[[], None] = lambda: None
@@ -195,16 +217,15 @@ class Codec:
         Raises: as `decode`; LatError where the box leaves the picture.
         """
         file = parsed(data)
-        header, region = file.header, Box(*box)
-        if region & picture_box(header) != region or not region.width * region.height:
-            raise LatError(f"region {box} is empty or leaves the picture of {header.width} × {header.height}")
-        return to_pillow(self.decode_pixels(file, region), file.metadata)
+        return to_pillow(self.decode_pixels(file, region_box(file.header, box)), file.metadata)
 
     def decode_pixels(
         self, file: Container, region: Box, progress: Progress | None = None, on_error: OnError | None = None
     ) -> np.ndarray:
         """uint8 (H, W, C) of a region of a parsed file."""
         header = file.header
+        if header.lossless:
+            return lossless.decode_pixels(file, region, on_error)
         self.require(header)
         under = Box(
             region.left // LATENT, region.top // LATENT, -(-region.right // LATENT), -(-region.bottom // LATENT)
@@ -219,6 +240,7 @@ class Codec:
             out[wanted.shift(region.left, region.top).slices] = pixels[part.slices]
             if progress:
                 progress(done, len(todo))
+        lossless.paste(out, region, file, on_error)
         return out
 
     def _synthesised(
@@ -247,6 +269,9 @@ class Codec:
                     source = decoded[other].result().y_hat[(..., *shared.shift(theirs.left, theirs.top).slices)]
                     y_hat[(..., *shared.shift(seen.left, seen.top).slices)] = source
                 box, tile = tile_box(header, index), decoded[index].result()
+                if not file.tiles[index]:
+                    yield box, lossless.flat(header, box.height * LATENT, box.width * LATENT)
+                    continue
                 x = self.engine.synthesise(y_hat, tile.row)[(box.shift(seen.left, seen.top) * LATENT).slices]
                 if header.mode in ("L", "LA"):
                     x = to_grey(x)

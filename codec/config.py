@@ -48,6 +48,10 @@ class Config:
         """Quality 0 … 100 of a rate row, or of a place between two."""
         return 100 * row / (self.rates - 1)
 
+    def lambda_of(self, row: int) -> float:
+        """Bits that a squared error of 1 (of 255², mean over the channels) of a pixel is worth."""
+        return self.lambda_min * (self.lambda_max / self.lambda_min) ** (row / (self.rates - 1))
+
     @property
     def encoder_reach(self) -> int:
         """Pixels beyond a latent's own 16×16 that it depends on."""

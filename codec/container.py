@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 from codec.errors import ChecksumError, FormatError, TruncatedError
 
 MAGIC = b"\x8eLAT\r\n\x1a\n"
-VERSION = (1, 0)
+VERSION = (1, 1)  # minor 0 is written where nothing is coded losslessly
 MODES = ("L", "LA", "RGB", "RGBA")
 MAX_SIDE = 2**31 - 1
 LATENT = 16  # pixels per latent, each way
 HYPER = 4  # latents per position of ẑ, each way
 MAX_TILE = 64  # latents a side: what a reader must be able to hold
 MIN_TILE_BYTES = 13  # rate row, CRC and the shortest stream
+MAX_PATCH = 4096  # pixels a side of what is coded losslessly: what a reader must be able to hold
 FINGERPRINT_BYTES = 8
+NO_WEIGHTS = b"lossless"  # in place of a fingerprint: a file that is lossless everywhere needs none
 METADATA = {"icc": b"iccp", "exif": b"exif", "xmp": b"xmp_", "text": b"text"}
 METADATA_LIMIT = 64 * 2**20
 
@@ -45,10 +47,15 @@ class Header:
     def has_alpha(self) -> bool:
         return self.mode in ("LA", "RGBA")
 
-    def pack(self) -> bytes:
+    @property
+    def lossless(self) -> bool:
+        """Nothing but patches, which cover the picture: no tiles, no weights."""
+        return self.model == NO_WEIGHTS
+
+    def pack(self, minor: int = 0) -> bytes:
         flags = 0
         numbers = varint(self.width) + varint(self.height) + bytes([MODES.index(self.mode)]) + varint(self.tile)
-        return struct.pack("<BBH", *VERSION, flags) + numbers + self.model
+        return struct.pack("<BBH", VERSION[0], minor, flags) + numbers + self.model
 
     @classmethod
     def unpack(cls, payload: bytes) -> Header:
@@ -77,8 +84,50 @@ class Header:
 
 
 @dataclass(frozen=True)
+class Patch:
+    """A rectangle of pixels coded losslessly, and its VP8L stream (WebP's); `masked`: only where its alpha is not 0."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+    masked: bool
+    stream: memoryview | bytes
+
+    def pack(self) -> bytes:
+        return bytes([self.masked]) + varint(self.left) + varint(self.top) + bytes(self.stream)
+
+    @classmethod
+    def unpack(cls, payload: memoryview, header: Header) -> Patch:
+        """Raises: FormatError, TruncatedError."""
+        if not len(payload) or payload[0] > 1:
+            raise FormatError("LOSS: unknown kind of patch; install a newer release")
+        left, at = read_varint(payload, 1)
+        top, at = read_varint(payload, at)
+        stream = payload[at:]
+        if len(stream) < 5 or stream[0] != 0x2F or stream[4] >> 5:
+            raise FormatError("LOSS: no VP8L stream of version 0")
+        size = int.from_bytes(stream[1:5], "little")
+        width, height = (size & 0x3FFF) + 1, (size >> 14 & 0x3FFF) + 1
+        if left + width > header.width or top + height > header.height:
+            raise FormatError("LOSS: a patch leaves the picture")
+        if left % MAX_PATCH + width > MAX_PATCH or top % MAX_PATCH + height > MAX_PATCH:
+            raise FormatError(f"LOSS: a patch crosses a border between cells of {MAX_PATCH} pixels")
+        return cls(left, top, width, height, bool(payload[0]), stream)
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Row and column in a grid of squares of MAX_PATCH pixels, of which each has one patch at most."""
+        return self.top // MAX_PATCH, self.left // MAX_PATCH
+
+
+@dataclass(frozen=True)
 class Container:
-    """A parsed file. `tiles` are views in raster order; `crcs` their CRC-32 (none with one tile: DATA has it)."""
+    """A parsed file. `tiles` are views in raster order; `crcs` their CRC-32 (none with one tile: DATA has it).
+
+    A tile is empty where a patch covers it; a file without weights has none. `damaged`: what is wrong with patches
+    that were altered after writing.
+    """
 
     header: Header
     tiles: list[memoryview | bytes]
@@ -86,6 +135,13 @@ class Container:
     ancillary: list[tuple[bytes, bytes]] = field(default_factory=list)
     crcs: list[int] | None = None
     data_crc: tuple[int, int] = (0, 0)  # of the whole DATA chunk: stored, and that of its type
+    patches: list[Patch] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+    @property
+    def minor(self) -> int:
+        """Version of the format that a reader must know."""
+        return 1 if self.patches or self.damaged else 0
 
     def tile(self, index: int) -> bytes:
         """Bytes of one tile, checked.
@@ -98,10 +154,12 @@ class Container:
         return data
 
     def verify(self) -> None:
-        """Check every tile (the other chunks were checked by `parse`).
+        """Check every tile and patch (the other chunks were checked by `parse`).
 
         Raises: ChecksumError.
         """
+        if self.damaged:
+            raise ChecksumError(self.damaged[0])
         stored, crc = self.data_crc
         for index in range(len(self.tiles)):
             crc = zlib.crc32(self.tile(index), crc)
@@ -139,17 +197,18 @@ def chunk(kind: bytes, payload: bytes) -> bytes:
 
 
 def build(container: Container) -> bytes:
-    """The whole file. `tiles` must fill the header's grid."""
-    tiles = [bytes(t) for t in container.tiles]
-    across, down = container.header.grid
-    if len(tiles) != across * down:
+    """The whole file. `tiles` must fill the header's grid, but for a file without weights."""
+    tiles, header = [bytes(t) for t in container.tiles], container.header
+    across, down = header.grid
+    if len(tiles) != (0 if header.lossless else across * down):
         raise ValueError(f"{len(tiles)} tiles for a grid of {across} × {down}")
-    parts = [MAGIC, chunk(b"HEAD", container.header.pack())]
+    parts = [MAGIC, chunk(b"HEAD", header.pack(container.minor))]
     if len(tiles) > 1:
         entries = [varint(len(t)) + struct.pack("<I", zlib.crc32(t)) for t in tiles]
         parts.append(chunk(b"INDX", b"".join(entries)))
     parts += [chunk(METADATA[key], value) for key, value in container.metadata.items()]
     parts += [chunk(kind, payload) for kind, payload in container.ancillary]
+    parts += [chunk(b"LOSS", patch.pack()) for patch in container.patches]
     parts.append(chunk(b"DATA", b"".join(tiles)))
     return b"".join(parts)
 
@@ -188,12 +247,20 @@ def parse(data: bytes | memoryview) -> Container:
         raise TruncatedError(f"file ends after {len(data)} bytes")
     found: dict[bytes, memoryview] = {}
     ancillary: list[tuple[bytes, bytes]] = []
+    lossless: list[memoryview] = []
+    damaged: list[str] = []
     known = {b"HEAD", b"INDX", b"DATA", *METADATA.values()}
     for kind, payload, crc, at in _chunks(data):
         if (kind == b"HEAD") != (not found):
             raise FormatError(f"byte {at}: HEAD must come first and once, found {kind.decode()}")
         if kind in found:
             raise FormatError(f"byte {at}: second {kind.decode()} chunk")
+        if kind == b"LOSS":
+            if zlib.crc32(payload, zlib.crc32(kind)) == crc:
+                lossless.append(payload)
+            else:
+                damaged.append(f"chunk LOSS at byte {at}: checksum mismatch, altered after writing")
+            continue
         if kind not in known and kind[:1].isupper():
             raise FormatError(f"byte {at}: unknown critical chunk {kind.decode()}; install a newer release")
         if not (kind == b"DATA" and b"INDX" in found) and zlib.crc32(payload, zlib.crc32(kind)) != crc:
@@ -207,19 +274,41 @@ def parse(data: bytes | memoryview) -> Container:
             data_crc = (crc, zlib.crc32(kind))
         found[kind] = payload
     header = Header.unpack(bytes(found[b"HEAD"]))
-    tiles, crcs = _split(header, found.get(b"INDX"), found[b"DATA"])
+    patches = _patches(header, lossless, len(damaged))
+    tiles, crcs = _split(header, found.get(b"INDX"), found[b"DATA"], bool(patches or damaged))
     metadata = {key: bytes(found[kind]) for key, kind in METADATA.items() if kind in found}
-    return Container(header, tiles, metadata, ancillary, crcs, data_crc)
+    return Container(header, tiles, metadata, ancillary, crcs, data_crc, patches, damaged)
 
 
-def _split(header: Header, index: memoryview | None, data: memoryview) -> tuple[list[memoryview], list[int] | None]:
+def _patches(header: Header, payloads: list[memoryview], damaged: int) -> list[Patch]:
+    """Patches in raster order of their cells; without weights, all of the picture is in them."""
+    patches = [Patch.unpack(payload, header) for payload in payloads]
+    if any(a.cell >= b.cell for a, b in zip(patches, patches[1:])):
+        raise FormatError("LOSS: patches out of order, or two in one cell")
+    if header.lossless:
+        cells = -(-header.width // MAX_PATCH) * -(-header.height // MAX_PATCH)
+        covered = sum(p.width * p.height for p in patches if not p.masked)
+        if len(patches) + damaged != cells or (not damaged and covered != header.width * header.height):
+            raise FormatError("HEAD names no weights, but LOSS does not cover the picture")
+    return patches
+
+
+def _split(
+    header: Header, index: memoryview | None, data: memoryview, patched: bool
+) -> tuple[list[memoryview], list[int] | None]:
     """Cut DATA into tiles; everything must agree before anything the size of the picture is allocated."""
     across, down = header.grid
-    if len(data) < MIN_TILE_BYTES * across * down:
+    if header.lossless:
+        if index is not None or len(data):
+            raise FormatError("HEAD names no weights, but there are tiles")
+        return [], None
+    if not patched and len(data) < MIN_TILE_BYTES * across * down:
         raise FormatError(f"DATA of {len(data)} bytes cannot hold {across} × {down} tiles")
     if across * down == 1:
         if index is not None:
             raise FormatError("INDX in a file of one tile")
+        if len(data) < MIN_TILE_BYTES and len(data):
+            raise FormatError(f"tile 0 of {len(data)} bytes is impossible")
         return [data], None
     if index is None:
         raise FormatError(f"no INDX although the picture has {across} × {down} tiles")
@@ -232,7 +321,7 @@ def _split(header: Header, index: memoryview | None, data: memoryview) -> tuple[
             raise TruncatedError("INDX ends inside an entry")
         crcs.append(struct.unpack_from("<I", index, at)[0])
         at += 4
-        if size < MIN_TILE_BYTES:
+        if size < MIN_TILE_BYTES and (size or not patched):
             raise FormatError(f"tile {len(tiles)} of {size} bytes is impossible")
         if start + size > len(data):
             raise FormatError("INDX lists more bytes than DATA has")

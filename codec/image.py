@@ -20,12 +20,16 @@ NEW_SUBFILE_TYPE, DNG_VERSION, SUB_IFDS = 254, 50706, 330  # tags of TIFF
 
 @dataclass
 class Picture:
-    """pixels (H, W, C) uint8 in mode "L", "LA", "RGB" or "RGBA"; metadata, see `metadata.read`; what was lost."""
+    """pixels (H, W, C) uint8 in mode "L", "LA", "RGB" or "RGBA"; metadata, see `metadata.read`; what was lost.
+
+    `reduced`: what of the samples themselves was.
+    """
 
     pixels: np.ndarray
     mode: str
     metadata: dict[str, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    reduced: str | None = None
 
     def without(self, dropped: tuple[str, ...]) -> Picture:
         """Less some metadata; where the orientation goes with it, the pixels are turned."""
@@ -110,7 +114,7 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if target in ("LA", "RGBA") and not exact:
         pixels = without_hidden_colours(pixels)
-    return Picture(pixels, target, found, notes + changed + dropped)
+    return Picture(pixels, target, found, notes + changed + dropped, changed[0] if changed else None)
 
 
 def eight_bit(image: Image.Image, raw: str, name: str) -> tuple[Image.Image, list[str]]:
@@ -151,10 +155,13 @@ def from_array(array: np.ndarray) -> Picture:
     return Picture(array, MODES[array.shape[2] - 1])
 
 
-def as_picture(image: Image.Image | np.ndarray | Picture) -> Picture:
-    """Raises: LatError."""
+def as_picture(image: Image.Image | np.ndarray | Picture, exact: bool = False) -> Picture:
+    """`exact` as for `from_pillow`.
+
+    Raises: LatError.
+    """
     if isinstance(image, Image.Image):
-        return from_pillow(image)
+        return from_pillow(image, exact=exact)
     return from_array(image) if isinstance(image, np.ndarray) else image
 
 

@@ -23,6 +23,8 @@ from codec.plan import Job
 from codec.settings import MAX_PIXELS, Settings
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from codec.coder import Codec
     from codec.image import Picture
 
@@ -121,7 +123,9 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
     admit(job, options)
     data = files.read_bytes(job.source)
     picture = opened(data, shown(job.source), options)  # before the second it takes to load torch
-    codec = loaded.codec(options.model, options.threads, options.engine, options.bfloat16)
+    codec = None
+    if not options.settings.lossless:
+        codec = loaded.codec(options.model, options.threads, options.engine, options.bfloat16)
     encoded = encode(codec, picture, shown(job.source), options, progress)
     files.write_bytes(job.target, encoded, options.overwrite, job.source)
     height, width = picture.pixels.shape[:2]
@@ -139,14 +143,23 @@ def opened(data: bytes, name: str, options: Options) -> Picture:
     frames = images.frames(image, name)
     if options.strict and frames > 1:
         raise LatError(f"{name}: has {frames} frames; without --strict the first is kept")
-    return images.from_pillow(image, name, options.exact).without(options.strip)
+    return images.from_pillow(image, name, options.exact or options.settings.lossless).without(options.strip)
 
 
-def encode(codec: Codec, picture: Picture, name: str, options: Options, progress: Callable | None = None) -> bytes:
-    """The bytes of its .lat file.
+def encode(
+    codec: Codec | None, picture: Picture, name: str, options: Options, progress: Callable | None = None
+) -> bytes:
+    """The bytes of its .lat file; a lossless one needs no codec.
 
     Raises: LatError.
     """
+    if options.settings.lossless:
+        from codec import lossless
+
+        try:
+            return lossless.exact(picture, options.settings.effort)
+        except LatError as error:
+            raise LatError(f"{name}: {error}") from None
     if options.target:
         return aimed(codec, picture, options, name)
     return codec.encode_picture(picture, options.settings, progress)
@@ -193,19 +206,35 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
             raise LimitError(
                 f"{size} is more than {options.max_pixels} pixels; raise --max-pixels if you trust the file"
             )
-        codec = loaded.codec(weights.name_for(header.model), options.threads, options.engine, options.bfloat16)
         damaged: list[str] = []
-        if options.region:
-            image = codec.decode_region(file, options.region)
-        else:
-            report = (lambda tile, error: damaged.append(f"tile {tile}: {error}")) if options.ignore_errors else None
-            image = codec.decode(file, options.max_pixels, progress, report)
+        image = decoded(file, options, damaged, progress)
         encoded, notes = pictures.encode(image, format, options.picture_quality)
     except LatError as error:
         raise type(error)(f"{shown(job.source)}: {error}") from None
     files.write_bytes(job.target, encoded, options.overwrite, job.source)
     status = "damaged" if damaged else "done"
     return Row(job.source, job.target, status, len(data), len(encoded), *image.size, notes=damaged + notes)
+
+
+def decoded(file: container.Container, options: Options, damaged: list[str], progress: Callable | None) -> Image.Image:
+    """The picture in a file; what is damaged of it goes to the list, where that is to be ignored.
+
+    Raises: LatError.
+    """
+
+    def report(tile: int | None, error: LatError) -> None:
+        damaged.append(str(error) if tile is None else f"tile {tile}: {error}")
+
+    on_error = report if options.ignore_errors and not options.region else None
+    if file.header.lossless:
+        from codec import lossless
+
+        return lossless.decode(file, options.region, on_error)
+    name = weights.name_for(file.header.model)
+    codec = loaded.codec(name, options.threads, options.engine, options.bfloat16)
+    if options.region:
+        return codec.decode_region(file, options.region)
+    return codec.decode(file, options.max_pixels, progress, on_error)
 
 
 def verify(job: Job, options: Options, progress: Callable | None = None) -> Row:

@@ -59,12 +59,8 @@ class LatImageFile(ImageFile.ImageFile):
         return super().load()
 
     def _decode(self) -> None:
-        from codec import loaded
-
-        header = self._parsed.header
         try:
-            codec = loaded.codec_for(header.model)
-            decoded = codec.decode(self._parsed, max_pixels=header.width * header.height)
+            decoded = _decoded(self._parsed)
         except LatError as error:
             raise OSError(f"cannot decode .lat file: {error}") from None
         self.im = decoded.im
@@ -79,17 +75,26 @@ class LatImageFile(ImageFile.ImageFile):
         super().close()
 
 
+def _decoded(file: container.Container) -> Image.Image:
+    from codec import loaded, lossless
+
+    header = file.header
+    if header.lossless:
+        return lossless.decode(file)
+    return loaded.codec_for(header.model).decode(file, max_pixels=header.width * header.height)
+
+
 def _accept(prefix: bytes) -> bool:
     return prefix.startswith(container.MAGIC)
 
 
 def _save(image: Image.Image, target: BinaryIO, filename: str | bytes) -> None:
-    """Options: quality 0 … 100, model, icc_profile, exif, xmp, and exact, as for WebP.
+    """Options: quality 0 … 100, model, icc_profile, exif, xmp, and exact and lossless, as for WebP.
 
     Without options, metadata come from the image; its EXIF orientation only from an image as it was opened, because
     others may have been turned since.
     """
-    from codec import loaded, weights
+    from codec import loaded, lossless, weights
     from codec.image import from_pillow
     from codec.metadata import INFO
     from codec.settings import QUALITY, Settings
@@ -98,13 +103,17 @@ def _save(image: Image.Image, target: BinaryIO, filename: str | bytes) -> None:
     quality = options.get("quality", QUALITY)
     if not isinstance(quality, Real) or not 0 <= quality <= 100:
         raise ValueError(f"quality must be 0 … 100, got {quality!r}")
-    picture = from_pillow(image, exact=options.get("exact", False))
+    exactly = bool(options.get("lossless"))
+    picture = from_pillow(image, exact=exactly or options.get("exact", False))
     for ours, theirs in INFO.items():
         if theirs in options:
             value = options[theirs]
             picture.metadata.pop(ours, None)
             if value:
                 picture.metadata[ours] = value.tobytes() if isinstance(value, Image.Exif) else bytes(value)
+    if exactly:
+        target.write(lossless.exact(picture))
+        return
     codec = loaded.codec(options.get("model", weights.DEFAULT))
     target.write(codec.encode_picture(picture, Settings(float(quality))))
 

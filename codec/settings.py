@@ -19,7 +19,7 @@ class Settings:
     `quality` 0 … 100: higher is better and larger. `effort` 1 … 9: from 4 on, gradient steps make the file smaller
     and encoding slower (`effort.py`), for the sake of the metric `tune`. `threshold` 0.5 … 1: residuals shrink by what
     it exceeds 0.5 by before they are rounded; a larger one makes the file smaller by less than a step of quality does.
-    `tile`: side of a tile in latents.
+    `tile`: side of a tile in latents. `lossless`: every pixel comes back as it was; only effort counts.
     Raises: ValueError for an effort, a metric or a tile that there is not.
     """
 
@@ -28,6 +28,7 @@ class Settings:
     tune: str = TUNE
     threshold: float = 0.5
     tile: int = TILE
+    lossless: bool = False
 
     def __post_init__(self) -> None:
         if self.effort not in STEPS:

@@ -102,9 +102,12 @@ class TileCoder:
     def decode(self, parsed: Container, index: int, passes: int = PASSES) -> TileLatents:
         """Latents and alpha of one tile of a file; after fewer passes, ŷ is 0 where it is not known yet, not verified.
 
+        Those of an empty tile are `flat`.
         Raises: FormatError, ChecksumError, DesyncError.
         """
         header, data, box = parsed.header, parsed.tile(index), tile_box(parsed.header, index)
+        if not data:
+            return self.flat(parsed, index)
         first, crc = struct.unpack_from("<BI", data)
         kind, row = divmod(first, self.config.rates)
         if kind >= len(self.y_tables):
@@ -132,7 +135,7 @@ class TileCoder:
         return TileLatents(row, z_hat, y_hat, alpha)
 
     def flat(self, parsed: Container, index: int) -> TileLatents:
-        """What stands for a damaged tile: latents of zero, opaque."""
+        """What stands for a damaged tile, and for an empty one: latents of zero, opaque."""
         box, alpha = tile_box(parsed.header, index), None
         if parsed.header.has_alpha:
             alpha = np.full((box.height * LATENT, box.width * LATENT, 1), 255, np.uint8)

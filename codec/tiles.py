@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codec.container import HYPER, LATENT, Header
+from codec.container import HYPER, LATENT, Container, Header
+from codec.errors import LatError
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,17 @@ def picture_box(header: Header) -> Box:
     return Box(0, 0, header.width, header.height)
 
 
+def region_box(header: Header, box: tuple[int, int, int, int]) -> Box:
+    """Pixels (left, top, right, bottom) of a picture.
+
+    Raises: LatError where there are none, or not all are in the picture.
+    """
+    region = Box(*box)
+    if region & picture_box(header) != region or not region.width * region.height:
+        raise LatError(f"region {box} is empty or leaves the picture of {header.width} × {header.height}")
+    return region
+
+
 def hyper_box(box: Box) -> Box:
     """Positions of ẑ that belong to a tile's latents."""
     return Box(box.left // HYPER, box.top // HYPER, -(-box.right // HYPER), -(-box.bottom // HYPER))
@@ -78,3 +90,18 @@ def tiles_in(header: Header, latents: Box) -> Iterator[int]:
     for row in range(latents.top // header.tile, -(-latents.bottom // header.tile)):
         for column in range(latents.left // header.tile, -(-latents.right // header.tile)):
             yield row * across + column
+
+
+def tile_kinds(file: Container) -> dict[str, int]:
+    """How many tiles are learned, how many lossless, and how many both: those that a patch reaches into."""
+    across, down = file.header.grid
+    if file.header.lossless:
+        return {"learned": 0, "mixed": 0, "lossless": across * down}
+    kinds = {"learned": 0, "mixed": 0, "lossless": sum(not tile for tile in file.tiles)}
+    patches = [Box(p.left, p.top, p.left + p.width, p.top + p.height) for p in file.patches]
+    for index, tile in enumerate(file.tiles):
+        if tile:
+            pixels = tile_box(file.header, index) * LATENT
+            shared = any((pixels & patch).width * (pixels & patch).height for patch in patches)
+            kinds["mixed" if shared else "learned"] += 1
+    return kinds

@@ -3,11 +3,13 @@
 Slow and plain on purpose. Shares nothing with the codec but the numbers in the weights file.
 """
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
 
 import numpy as np
+from PIL import Image
 
 LIMIT, WIDE = 4095, 2**20
 ORDER = {(0, 0): (0, 3, 2, 1), (0, 1): (1, 2, 3, 0), (1, 0): (2, 1, 0, 3), (1, 1): (3, 0, 1, 2)}  # group by pass
@@ -120,25 +122,55 @@ class Rans:
         return offset - (u + 1) // 2 if u % 2 else offset + n + u // 2
 
 
-def read_file(data: bytes, tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
-    """ẑ and ŷ in 1/64 and rate row of a .lat file of one tile, mode L or RGB."""
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128:
+            return value, at
 
-    def varint(data: bytes, at: int) -> tuple[int, int]:
-        value = shift = 0
-        while True:
-            byte = data[at]
-            value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
-            if byte < 128:
-                return value, at
 
-    chunks, at = {}, 8
+def read_chunks(data: bytes) -> tuple[dict[bytes, bytes], list[bytes]]:
+    """Payloads by type, and those of LOSS."""
+    chunks, patches, at = {}, [], 8
     while at < len(data):
         kind = data[at : at + 4]
         length, at = varint(data, at + 4)
-        chunks[kind] = data[at : at + length]
-        assert zlib.crc32(kind + chunks[kind]) == struct.unpack_from("<I", data, at + length)[0]
+        payload = data[at : at + length]
+        assert zlib.crc32(kind + payload) == struct.unpack_from("<I", data, at + length)[0]
+        if kind == b"LOSS":
+            patches.append(payload)
+        else:
+            chunks[kind] = payload
         at += length + 4
     assert kind == b"DATA"
+    return chunks, patches
+
+
+def patched(data: bytes, below: np.ndarray) -> np.ndarray:
+    """The pixels (H, W, C) of a .lat file, from what its tiles show; from anything, where it is lossless everywhere."""
+    chunks, patches = read_chunks(data)
+    assert chunks[b"HEAD"][1] == (1 if patches else 0)
+    out, colours = below.copy(), 1 if below.shape[2] < 3 else 3
+    for payload in patches:
+        left, at = varint(payload, 1)
+        top, at = varint(payload, at)
+        stream = payload[at:]
+        padded = stream + bytes(len(stream) % 2)
+        webp = b"RIFF" + struct.pack("<I", 12 + len(padded)) + b"WEBPVP8L" + struct.pack("<I", len(stream)) + padded
+        rgba = np.asarray(Image.open(io.BytesIO(webp)).convert("RGBA"))
+        part = out[top : top + rgba.shape[0], left : left + rgba.shape[1]]
+        shown = rgba[..., 3] > 0 if payload[0] else np.ones(rgba.shape[:2], bool)
+        part[..., :colours][shown] = rgba[..., :colours][shown]
+        if not payload[0] and below.shape[2] in (2, 4):
+            part[..., -1] = rgba[..., 3]
+    return out
+
+
+def read_file(data: bytes, tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
+    """ẑ and ŷ in 1/64 and rate row of a .lat file of one tile, mode L or RGB."""
+    chunks, _ = read_chunks(data)
     head, tile = chunks[b"HEAD"], chunks[b"DATA"]
     width, at = varint(head, 4)
     height, at = varint(head, at)

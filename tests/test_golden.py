@@ -1,12 +1,11 @@
 """Files written by earlier releases decode to what they were."""
 
-import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from codec import Codec, weights
 from tests.conftest import PHOTO
@@ -32,22 +31,32 @@ def test_there_are_golden_files():
 
 
 def write() -> None:
-    """Files of the installed weights that have none yet."""
+    """Files of the installed weights that have none yet, and those that need no weights."""
     digests = json.loads((GOLDEN / "digests.json").read_text()) if (GOLDEN / "digests.json").exists() else {}
     with Image.open(PHOTO) as photo:
         crop = photo.convert("RGB").crop((300, 100, 530, 270))
+    page = crop.copy()
+    ImageDraw.Draw(page).rectangle((60, 0, 230, 170), "white")
+    for y in range(2, 170, 16):
+        ImageDraw.Draw(page).text((66, y), "judge my vow, black quartz", "black", ImageFont.load_default(11))
+    translucent = crop.convert("RGBA")
+    translucent.putalpha(crop.getchannel("G"))
     cases = {
-        "rgb-q10": (crop, 10, 64, 3),
-        "rgb-q90": (crop, 90, 64, 3),
-        "grey": (crop.convert("L"), 50, 64, 3),
-        "tiles": (crop, 50, 4, 3),
-        "effort": (crop, 20, 64, 7),  # takes the other set of tables
+        "rgb-q10": (crop, {"quality": 10}),
+        "rgb-q90": (crop, {"quality": 90}),
+        "grey": (crop.convert("L"), {}),
+        "tiles": (crop, {"tile": 4}),
+        "effort": (crop, {"quality": 20, "effort": 7}),  # takes the other set of tables
+        "page": (page, {"tile": 4}),  # a patch over learned tiles, and empty ones
     }
-    for name, (label, (image, quality, tile, effort)) in itertools.product(weights.cards(), cases.items()):
-        path = GOLDEN / f"{name}-{label}.lat"
+    files = {f"{name}-{label}": (name, *case) for name in weights.cards() for label, case in cases.items()}
+    files["lossless-rgba"] = weights.DEFAULT, translucent, {"lossless": True}
+    files["lossless-grey"] = weights.DEFAULT, page.convert("L"), {"lossless": True}
+    for label, (name, image, options) in files.items():
+        path = GOLDEN / f"{label}.lat"
         if not path.exists():
             codec = Codec.load(name)
-            data = codec.encode(image, quality, effort=effort, tile=tile)
+            data = codec.encode(image, **options)
             path.write_bytes(data)
             codec.decode(data).save(path.with_suffix(".png"))
             digests[path.stem] = digest(codec, data)

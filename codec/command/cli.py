@@ -20,6 +20,7 @@ from codec.errors import LatError
 from codec.files import shown
 from codec.job import Options, json_text
 from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
+from codec.tiles import tile_kinds
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -120,6 +121,7 @@ encoder_options = together(
         show_default=True,
         help="What an effort of 4 and more is for.",
     ),
+    click.option("--lossless", is_flag=True, help="Every pixel comes back as it was; -q and -m do not count."),
     click.option("--target-size", callback=parse_bytes, metavar="BYTES", help="Best file of at most 200k, 1.5M …"),
     click.option("--target-bpp", type=click.FloatRange(0, min_open=True), help="The same, in bits per pixel."),
     click.option("--target-psnr", type=click.FloatRange(1, 60), help="Smallest file of at least so many dB."),
@@ -131,13 +133,15 @@ encoder_options = together(
 )
 
 
-def encoding(target_size, target_bpp, target_psnr, quality, effort, tune, **others) -> Options:
+def encoding(target_size, target_bpp, target_psnr, quality, effort, tune, lossless, **others) -> Options:
     """Options of `encoder_options`."""
     targets = {"size": target_size, "bpp": target_bpp, "psnr": target_psnr}
     given = [(kind, value) for kind, value in targets.items() if value is not None]
     if len(given) > 1:
         raise click.UsageError("one target at a time: --target-size, --target-bpp or --target-psnr")
-    settings = Settings(quality, effort, tune)
+    if given and lossless:
+        raise click.UsageError(f"--lossless has no quality to choose: leave out --target-{given[0][0]}")
+    settings = Settings(quality, effort, tune, lossless=lossless)
     if tune != TUNE and not settings.steps:
         raise click.UsageError(f"--tune {tune} needs an effort of at least 4: -e 6")
     return Options(settings, given[0] if given else None, **others)
@@ -261,7 +265,7 @@ def info(source: str, as_json: bool) -> None:
         parsed = container.parse(data)
     except LatError as error:
         raise type(error)(f"{shown(source)}: {error}") from None
-    header, first = parsed.header, parsed.tiles[0]
+    header, first = parsed.header, parsed.tiles[0] if parsed.tiles else b""
     fields = {
         "file": source,
         "width": header.width,
@@ -272,16 +276,18 @@ def info(source: str, as_json: bool) -> None:
         "rate_row": first[0] if len(first) else None,
         "tiles": list(header.grid),
         "tile_pixels": header.tile * container.LATENT,
+        "kinds": tile_kinds(parsed),
         "model": weights.name_of(header.model),
         "fingerprint": header.model.hex(),
         "metadata": {key: len(value) for key, value in parsed.metadata.items()},
-        "format": ".".join(map(str, container.VERSION)),
+        "format": f"{container.VERSION[0]}.{parsed.minor}",
     }
     if as_json:
         say(json_text(fields))
         return
-    fields["model"] = fields["model"] or "not installed"
+    fields["model"] = fields["model"] or ("none needed" if header.lossless else "not installed")
     fields["tiles"] = " × ".join(map(str, header.grid))
+    fields["kinds"] = ", ".join(f"{n} {kind}" for kind, n in fields["kinds"].items() if n)
     fields["metadata"] = ", ".join(f"{k} {n} bytes" for k, n in fields["metadata"].items()) or "none"
     for key, value in fields.items():
         say(f"{key.replace('_', ' '):12} {value}")

@@ -80,7 +80,8 @@ class Latents:
         rows = set()
         for index in range(len(file.tiles)):
             tile, box = codec.tiles.decode(file, index), tile_box(header, index)
-            rows.add(tile.row)
+            if file.tiles[index]:  # an empty one is below a patch and has no row
+                rows.add(tile.row)
             y_hat[(..., *box.slices)] = tile.y_hat[0]
             z_hat[(..., *hyper_box(box).slices)] = tile.z_hat[0]
         if len(rows) > 1:

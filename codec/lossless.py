@@ -1,0 +1,166 @@
+"""Pixels <-> lossless patches, the section "Patches" of FORMAT.md. The coder is WebP's, as Pillow has it. No torch.
+
+A patch lies over the tiles and replaces what they show, so a page with a photograph on it is both: the photograph in
+tiles, the page in a patch with a hole in it.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from codec import container
+from codec.container import LATENT, MAX_PATCH, NO_WEIGHTS, Container, Header, Patch
+from codec.errors import ChecksumError, FormatError, LatError
+from codec.image import Picture, to_pillow
+from codec.settings import EFFORT, TILE
+from codec.tiles import Box, picture_box, region_box, tiles_in
+
+FLAT = 128  # grey of what cannot be decoded
+RIFF = struct.Struct("<4sI8sI")  # what a WebP file has before its VP8L stream
+OnError = Callable[["int | None", LatError], None]  # tile, what is wrong with it
+
+
+def exact(picture: Picture, effort: int = EFFORT) -> bytes:
+    """A file that gives every pixel back as it was.
+
+    Raises: LatError where the picture had samples that this codec does not take.
+    """
+    if picture.reduced:
+        raise LatError(f"cannot be kept exactly: {picture.reduced}")
+    return container.build(encode(picture, effort))
+
+
+def encode(picture: Picture, effort: int) -> Container:
+    """A file that is lossless everywhere."""
+    height, width = picture.pixels.shape[:2]
+    header = Header(width, height, picture.mode, TILE, NO_WEIGHTS)
+    return Container(header, [], picture.metadata, patches=patches(picture.pixels, None, thoroughness(effort)))
+
+
+def thoroughness(effort: int) -> tuple[int, int]:
+    """Method and quality of WebP: the most for the highest efforts, about 1 % smaller in ten times the time."""
+    return 6 if effort > 6 else 4, 100
+
+
+def patches(pixels: np.ndarray, mask: np.ndarray | None, thorough: tuple[int, int]) -> list[Patch]:
+    """Of a picture uint8 (H, W, C), the pixels that a mask (H, W) selects, without their alpha; or all, with it.
+
+    `thorough`: WebP's method 0 … 6 and quality 0 … 100.
+    """
+    height, width = pixels.shape[:2]
+    cells = (
+        Box(x, y, x + MAX_PATCH, y + MAX_PATCH) & Box(0, 0, width, height)
+        for y in range(0, height, MAX_PATCH)
+        for x in range(0, width, MAX_PATCH)
+    )
+    if mask is None:
+        return [Patch(c.left, c.top, c.width, c.height, False, webp(pixels[c.slices], *thorough)) for c in cells]
+    found = []
+    for cell in cells:
+        rows, columns = (np.flatnonzero(mask[cell.slices].any(axis)) for axis in (1, 0))
+        if len(rows):
+            box = Box(*(int(v) for v in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)))
+            box = box.shift(-cell.left, -cell.top)
+            seen = mask[box.slices][..., None]
+            colour = pixels[box.slices][..., : 1 if pixels.shape[2] < 3 else 3]
+            part = np.concatenate([colour * seen, np.uint8(255) * seen], 2)
+            found.append(Patch(box.left, box.top, box.width, box.height, True, webp(part, *thorough)))
+    return found
+
+
+def webp(pixels: np.ndarray, method: int, quality: int) -> bytes:
+    """uint8 (H, W, C) -> the VP8L stream that gives it back."""
+    out = io.BytesIO()
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
+    if image.mode == "LA":
+        image = image.convert("RGBA")
+    image.save(out, "WEBP", lossless=True, exact=True, method=method, quality=quality)
+    data = out.getvalue()
+    _, _, kind, size = RIFF.unpack_from(data)
+    if kind != b"WEBPVP8L":
+        raise LatError("this Pillow's WebP does not write plain lossless files")
+    return data[RIFF.size : RIFF.size + size]
+
+
+def unpacked(patch: Patch) -> np.ndarray:
+    """uint8 (height, width, 4), alpha 255 where the stream has none.
+
+    Raises: FormatError.
+    """
+    stream = bytes(patch.stream)
+    even = len(stream) + len(stream) % 2
+    data = RIFF.pack(b"RIFF", 12 + even, b"WEBPVP8L", len(stream)) + stream.ljust(even, b"\0")
+    try:
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+            if image.size != (patch.width, patch.height):
+                raise FormatError("LOSS: sizes of a patch disagree")
+            return np.asarray(image.convert("RGBA"))
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise FormatError(f"LOSS: patch at {patch.left}, {patch.top} is damaged: {error}") from None
+
+
+def paste(out: np.ndarray, region: Box, file: Container, on_error: OnError | None = None) -> None:
+    """Put what a file's patches have of a region over its pixels (H, W, C).
+
+    Raises: FormatError, ChecksumError; with `on_error`, damage is reported and leaves `out` as it is.
+    """
+    for sentence in file.damaged:  # where it was to lie is damaged too
+        if on_error is None:
+            raise ChecksumError(sentence)
+        on_error(None, ChecksumError(sentence))
+    colours, alpha = (1 if file.header.mode in ("L", "LA") else 3), file.header.has_alpha
+    for patch in file.patches:
+        box = Box(patch.left, patch.top, patch.left + patch.width, patch.top + patch.height)
+        shared = box & region
+        if not shared.width * shared.height:
+            continue
+        try:
+            pixels = unpacked(patch)[shared.shift(box.left, box.top).slices]
+        except FormatError as error:
+            if on_error is None:
+                raise
+            left, top = box.left // LATENT, box.top // LATENT
+            on_error(next(tiles_in(file.header, Box(left, top, left + 1, top + 1))), error)
+            continue
+        target = out[shared.shift(region.left, region.top).slices]
+        if patch.masked:
+            np.copyto(target[..., :colours], pixels[..., :colours], where=pixels[..., 3:] > 0)
+        else:
+            target[..., :colours] = pixels[..., :colours]
+            if alpha:
+                target[..., -1] = pixels[..., 3]
+
+
+def flat(header: Header, height: int, width: int) -> np.ndarray:
+    """uint8 (height, width, C): what is shown where nothing is known, grey and opaque."""
+    out = np.full((height, width, len(header.mode)), FLAT, np.uint8)
+    if header.has_alpha:
+        out[..., -1] = 255
+    return out
+
+
+def decode_pixels(file: Container, region: Box | None = None, on_error: OnError | None = None) -> np.ndarray:
+    """uint8 (H, W, C) of a region of a file without weights.
+
+    Raises: FormatError, ChecksumError.
+    """
+    region = region or picture_box(file.header)
+    out = flat(file.header, region.height, region.width)
+    paste(out, region, file, on_error)
+    return out
+
+
+def decode(
+    file: Container, box: tuple[int, int, int, int] | None = None, on_error: OnError | None = None
+) -> Image.Image:
+    """A file without weights -> what `Codec.decode` makes of it, or of these pixels (left, top, right, bottom) of it.
+
+    Raises: LatError and its kinds.
+    """
+    region = region_box(file.header, box) if box else None
+    return to_pillow(decode_pixels(file, region, on_error), file.metadata)
