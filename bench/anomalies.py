@@ -25,6 +25,7 @@ from scipy.stats import rankdata
 
 from codec import Codec
 from codec.latent import anomaly
+from codec.latent.surface import Surface
 from codec.weights import DEFAULT
 
 from .photos import load, pictures
@@ -146,9 +147,9 @@ def synthetic(codec: Codec, photos: list[np.ndarray]) -> dict:
         random = np.random.default_rng(i)
         shots = [shot(photo, random) for _ in range(SHOTS)]
         normal = [anomaly.features(codec, s) for s in shots]
-        reference, fitted = anomaly.Reference(normal), components(shots)
+        reference, fitted = anomaly.Scene(normal), components(shots)
         usual = np.mean([log_variance(s) for s in shots], 0)
-        limit = anomaly.threshold(normal, 0.05)
+        limit = anomaly.threshold(anomaly.Scene, normal, 0.05)
         fresh = anomaly.features(codec, shot(photo, random))
         image["undamaged"].append(anomaly.score(reference.distance(fresh)) / limit)
         for kind in KINDS:
@@ -201,14 +202,14 @@ def tiles(codec: Codec, folder: Path) -> dict:
             return np.asarray(opened.convert("RGB"))
 
     normal = [pixels(p) for p in read("normal")]
-    reference, fitted = anomaly.Reference([anomaly.features(codec, p) for p in normal]), components(normal)
+    reference, fitted = Surface([Surface.measure(codec, p) for p in normal]), components(normal)
     usual = np.mean([log_variance(p).mean() for p in normal])
 
     def maps(x: np.ndarray) -> dict[str, np.ndarray]:
-        found = anomaly.features(codec, x)
+        distance = reference.distance(Surface.measure(codec, x))
         return {
-            "distance": latent_map(reference.distance(found), x.shape[:2]),
-            "surprise": latent_map(found.surprise, x.shape[:2]),
+            "distance": at_pixels(distance, x.shape[:2], Surface.cell, 3.5),
+            "surprise": latent_map(anomaly.features(codec, x).surprise, x.shape[:2]),
             "pixel PCA": pca_error(x, fitted),
             "local variance": np.abs(log_variance(x) - usual),
         }

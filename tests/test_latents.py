@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from codec.command.cli import main
 from codec.errors import FormatError, LatError, MissingModelError
-from codec.latent import anomaly, edit, generate, similar
+from codec.latent import edit, generate, similar
 from codec.latent.latents import Latents
 from tests.conftest import PHOTO, psnr, run
 
@@ -217,50 +217,6 @@ def test_a_direction_found_from_pairs_is_the_change_of_the_pairs(codec, photo):
         edit.fit(codec, [])
 
 
-# Anomalies
-
-
-def test_a_scratch_is_surprising(codec, photo):
-    wide = photo.crop((0, 64, 768, 64 + 170))
-    scratched = wide.copy()
-    ImageDraw.Draw(scratched).line([(660, 20), (710, 60)], fill=(240, 240, 240), width=2)
-    before, after = (anomaly.features(codec, im).surprise for im in (wide, scratched))
-    touched = np.zeros(before.shape, bool)
-    touched[1:4, 41:45] = True
-    assert after[touched].mean() > before[touched].mean() + 0.1
-    assert np.abs(after - before)[:, :8].max() < 0.05, "far away nothing changes"
-
-
-def test_a_fixed_camera_finds_a_stain(codec, small):
-    random = np.random.default_rng(0)
-
-    def shot(image):
-        noisy = np.asarray(image) * random.uniform(0.97, 1.03) + random.normal(0, 2, (170, 250, 3))
-        return np.clip(noisy, 0, 255).astype(np.uint8)
-
-    normal = [anomaly.features(codec, shot(small)) for _ in range(6)]
-    stained = np.asarray(small).copy()
-    stained[64:96, 128:160] = stained[64:96, 128:160] * 0.6
-    reference = anomaly.Reference(normal)
-    values = reference.distance(anomaly.features(codec, shot(Image.fromarray(stained))))
-    assert np.unravel_index(values.argmax(), values.shape) in [(4, 8), (4, 9), (5, 8), (5, 9)]
-    limit = anomaly.threshold(normal, 0.05)
-    assert anomaly.score(values) > limit
-    with pytest.raises(LatError, match="shots of one scene"):
-        reference.distance(anomaly.features(codec, small.crop((0, 0, 64, 64))))
-
-
-def test_textures_of_any_size_are_pooled(codec, photo):
-    normal = [anomaly.features(codec, photo.crop((0, y, 96 + y, y + 64))) for y in range(0, 96, 16)]
-    reference = anomaly.Reference(normal)
-    values = reference.distance(anomaly.features(codec, photo.crop((300, 300, 400, 400))))
-    assert not reference.aligned and values.shape == (7, 7) and np.isfinite(values).all()
-    with pytest.raises(LatError, match="at least two"):
-        anomaly.Reference(normal[:1])
-    with pytest.raises(LatError, match="at least four"):
-        anomaly.threshold(normal[:3], 0.05)
-
-
 # Search
 
 
@@ -317,18 +273,6 @@ def test_commands_from_picture_to_picture(tmp_path, small, photo):
     listed = lat("similar", tmp_path, a)
     assert "duplicate" in listed and str(tmp_path / "a.lat") in listed
     assert lat("similar", tmp_path).count("duplicate") == 3, "a, again and e are one picture"
-
-
-def test_anomaly_with_a_reference(tmp_path, small):
-    folder = tmp_path / "normal"
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for i in range(5):
-        noisy = np.clip(np.asarray(small) + random.normal(0, 2, (170, 250, 3)), 0, 255)
-        Image.fromarray(noisy.astype(np.uint8)).save(folder / f"{i}.png")
-    small.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "odd.png")
-    found = json.loads(lat("anomaly", tmp_path / "odd.png", "--reference", folder, "--json"))
-    assert found["anomalous"] is True and found["score"] > found["threshold"]
 
 
 @pytest.mark.parametrize(

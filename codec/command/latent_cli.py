@@ -328,22 +328,22 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
 
     if error and reference:
         raise click.UsageError("--error looks at the picture alone: no --reference")
-    image, limit = opened(source), None
+    image, limit, cell = opened(source), None, container.LATENT
     if error:
         values = anomalies.reconstruction_error(codec, image)
     elif reference:
-        found = anomalies.features(codec, image)
-        suffixes = kinds.picture_suffixes()
-        normal = [anomalies.features(codec, opened(str(p))) for p in pictures_in(reference, suffixes)]
-        values = anomalies.Reference(normal).distance(found)
-        limit = anomalies.threshold(normal, false_alarms)
+        shots = [opened(str(p)) for p in pictures_in(reference, kinds.picture_suffixes())]
+        kind = anomalies.Scene if len({shot.size for shot in shots}) == 1 else anomalies.Surface
+        normal = [kind.measure(codec, shot) for shot in shots]
+        values, cell = kind(normal).distance(kind.measure(codec, image)), kind.cell
+        limit = anomalies.threshold(kind, normal, false_alarms)
     else:
         values = anomalies.features(codec, image).surprise
     score = anomalies.score(values)
     if output:
         low = float(np.median(values))
         high = max(limit or 0.0, score)
-        write_picture(anomalies.overlay(image, values, low, high), output, overwrite)
+        write_picture(anomalies.overlay(image, values, low, high, cell), output, overwrite)
     at = np.unravel_index(int(values.argmax()), values.shape)
     fields = {
         "file": source,
@@ -351,7 +351,8 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
         "score": round(score, 4),
         "threshold": None if limit is None else round(limit, 4),
         "anomalous": None if limit is None else score > limit,
-        "highest_at": [int(at[1]) * 16 + 8, int(at[0]) * 16 + 8],
+        "highest_at": [int(at[1]) * cell + cell // 2, int(at[0]) * cell + cell // 2],
+        "cell": cell,
     }
     if as_json:
         say(json.dumps(fields | {"map": np.round(values.astype(float), 4).tolist()}))

@@ -6,8 +6,8 @@ surprise   bits beyond expectation, no reference needed. The context model says 
            −log₂ p minus the entropy of that Gaussian is ½·log₂e·(r²/σ² − 1), with r = y − μ and the quantiser's 1/12
            added to σ². Its mean over channels is high where the picture breaks its own pattern: cuts, scratches.
 distance   of the latents from those of normal pictures. Pictures of the same size are taken as shots of a fixed
-           camera: mean and variance of every position. Otherwise all positions are pooled into one Gaussian
-           (Mahalanobis distance), for textures.
+           camera (`Scene`: mean and variance of every position), others as ones of a kind of surface (`surface.py`,
+           every 8 pixels).
 error      of the pixels after coding at low quality: what the codec could not keep.
 
 The score of a picture is the mean of its TOP highest positions.
@@ -28,11 +28,11 @@ from codec.container import LATENT
 from codec.errors import LatError
 from codec.image import as_picture
 from codec.latent.latents import Latents, step
+from codec.latent.surface import Surface
 
 QUALITY = 80
 ERROR_QUALITY = 20  # where detail that is hard to predict is already lost
 TOP = 4  # positions
-SHRINK = 1e-2  # of the pooled covariance towards a sphere
 PRIOR = 2  # pictures that the variance pooled over positions counts for, beside a position's own
 BITS = math.log2(math.e) / 2
 
@@ -70,43 +70,40 @@ def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
     return Features(latents.y_hat * step(codec, latents.row), surprise)
 
 
-class Reference:
-    """Statistics of normal pictures."""
+class Scene:
+    """What a fixed camera usually sees: mean and variance of every position, over shots of the same size."""
+
+    cell = LATENT  # pixels a side that a value of the map stands for
 
     def __init__(self, normal: Sequence[Features]):
-        """Raises: LatError for fewer than two pictures."""
+        """Raises: LatError for fewer than two pictures, or pictures of several sizes."""
         if len(normal) < 2:
             raise LatError(f"{len(normal)} normal pictures: at least two are needed")
-        self.count, shapes = len(normal), {f.y.shape for f in normal}
-        self.aligned = shapes.pop() if len(shapes) == 1 else None
-        if self.aligned:
-            stack = np.stack([f.y for f in normal])
-            own = stack.var(0, ddof=1)
-            pooled = own.mean((1, 2), keepdims=True)
-            self.mean = stack.mean(0)
-            self.variance = (self.count * own + PRIOR * pooled) / (self.count + PRIOR) + 1e-6
-        else:
-            rows = np.concatenate([f.y.reshape(len(f.y), -1).T for f in normal]).astype(np.float64)
-            self.mean = rows.mean(0)
-            covariance = np.cov(rows.T)
-            covariance += SHRINK * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-            self.precision = np.linalg.inv(covariance)
+        if len({f.y.shape for f in normal}) > 1:
+            raise LatError("normal pictures of several sizes are no shots of one scene: see Surface")
+        stack = np.stack([f.y for f in normal])
+        own = stack.var(0, ddof=1)
+        pooled = own.mean((1, 2), keepdims=True)
+        self.mean = stack.mean(0)
+        self.variance = (len(stack) * own + PRIOR * pooled) / (len(stack) + PRIOR) + 1e-6
+
+    @staticmethod
+    def measure(codec: Codec, image: Image.Image | np.ndarray) -> Features:
+        """Raises: LatError."""
+        return features(codec, image)
 
     def distance(self, found: Features) -> np.ndarray:
         """(H, W), squared and divided by the number of channels: 1 on the average of normal pictures.
 
-        Raises: LatError where the reference is of a fixed camera and the picture of another size.
+        Raises: LatError where the picture is of another size.
         """
-        m, height, width = found.y.shape
-        if self.aligned:
-            if found.y.shape != self.aligned:
-                raise LatError(
-                    f"picture of {width} × {height} latents, but all normal pictures have {self.aligned[2]} × "
-                    f"{self.aligned[1]}: they count as shots of one scene; crop it to their size"
-                )
-            return ((found.y - self.mean) ** 2 / self.variance).mean(0)
-        rows = found.y.reshape(m, -1).T - self.mean
-        return (np.einsum("ij,jk,ik->i", rows, self.precision, rows) / m).reshape(height, width)
+        if found.y.shape != self.mean.shape:
+            (_, height, width), (_, h, w) = found.y.shape, self.mean.shape
+            raise LatError(
+                f"picture of {width} × {height} latents, but all normal pictures have {w} × {h}: they count as shots "
+                "of one scene; crop it to their size"
+            )
+        return ((found.y - self.mean) ** 2 / self.variance).mean(0)
 
 
 def score(values: np.ndarray) -> float:
@@ -114,9 +111,10 @@ def score(values: np.ndarray) -> float:
     return float(np.sort(values, axis=None)[-TOP:].mean())
 
 
-def threshold(normal: Sequence[Features], false_alarms: float) -> float:
+def threshold(kind: type[Scene] | type[Surface], normal: Sequence, false_alarms: float) -> float:
     """Score that this part of normal pictures exceeds; each is scored by a reference of the others (four folds).
 
+    `normal`: what `kind.measure` made of them.
     Raises: LatError for fewer than four pictures.
     """
     if len(normal) < 4:
@@ -124,10 +122,8 @@ def threshold(normal: Sequence[Features], false_alarms: float) -> float:
     folds = min(4, len(normal) // 2)
     scores = []
     for fold in range(folds):
-        reference = Reference([f for i, f in enumerate(normal) if i % folds != fold])
-        aligned = reference.aligned
-        held = [f for i, f in enumerate(normal) if i % folds == fold and (not aligned or f.y.shape == aligned)]
-        scores += [score(reference.distance(f)) for f in held]
+        reference = kind([f for i, f in enumerate(normal) if i % folds != fold])
+        scores += [score(reference.distance(f)) for f in normal[fold::folds]]
     return float(np.quantile(scores, 1 - false_alarms))
 
 
@@ -144,10 +140,10 @@ def reconstruction_error(codec: Codec, image: Image.Image | np.ndarray) -> np.nd
     return error.reshape(error.shape[0] // LATENT, LATENT, -1, LATENT).mean((1, 3))
 
 
-def overlay(image: Image.Image, values: np.ndarray, low: float, high: float) -> Image.Image:
-    """The picture in grey, with a red veil from `low` (none) to `high` (full) of a map (H, W)."""
+def overlay(image: Image.Image, values: np.ndarray, low: float, high: float, cell: int = LATENT) -> Image.Image:
+    """The picture in grey, with a red veil from `low` (none) to `high` (full) of a map (H, W) of squares of `cell`."""
     veil = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    width, height = (-(-n // 16) * 16 for n in image.size)
+    width, height = (-(-n // cell) * cell for n in image.size)
     smooth = Image.fromarray((veil * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
     alpha = np.asarray(smooth.crop((0, 0, *image.size)), np.float32)[:, :, None] / 255 * 0.8
     grey = np.asarray(image.convert("L").convert("RGB"), np.float32)
