@@ -107,7 +107,7 @@ function render() {
 function facts() {
   const { width, height, bytes, decoded } = shown;
   const parts = [`${number(width)} × ${number(height)}`, `${number(bytes)} bytes`, `${bpp(shown)} bits per pixel`];
-  if (decoded) parts.push(`decoded in ${(decoded.seconds.latents + decoded.seconds.pixels).toFixed(2)} s`);
+  if (decoded) parts.push(`decoded in ${(decoded.seconds.all - decoded.seconds.load).toFixed(2)} s`);
   const bold = document.createElement("b");
   bold.textContent = shown.name;
   return [bold, ` ${parts.join(" · ")}`];

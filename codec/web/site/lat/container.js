@@ -8,6 +8,8 @@ const MAGIC = [0x8e, 0x4c, 0x41, 0x54, 0x0d, 0x0a, 0x1a, 0x0a];
 const MODES = ["L", "LA", "RGB", "RGBA"];
 const MAX_SIDE = 2 ** 31 - 1;
 const MIN_TILE_BYTES = 13;
+const MAX_PATCH = 4096; // pixels a side of what is coded losslessly
+const NO_WEIGHTS = "6c6f73736c657373"; // "lossless", in place of a fingerprint
 const METADATA = { iccp: "icc", exif: "exif", xmp_: "xmp", text: "text" };
 const METADATA_LIMIT = 64 * 2 ** 20;
 
@@ -31,7 +33,10 @@ export const readUint32 = (bytes, at) =>
 
 const hex = (bytes) => [...bytes].map((b) => b.toString(16).padStart(2, "0")).join("");
 
-/** HEAD -> { width, height, mode, tile, model }: pixels, "RGB" …, latents a side, 16 hexadecimal digits. */
+/**
+ * HEAD -> { width, height, mode, tile, model, lossless }: pixels, "RGB" …, latents a side, 16 hexadecimal digits; a
+ * lossless file has nothing but patches, and needs no weights.
+ */
 function readHeader(payload) {
   if (payload.length < 4) throw new TruncatedError("HEAD: payload too short");
   if (payload[0] !== 1)
@@ -52,7 +57,40 @@ function readHeader(payload) {
   if (mode >= MODES.length) throw new FormatError(`HEAD: unknown pixel mode ${mode}; a newer reader may know it`);
   if (tile < 4 || tile > 64 || tile % 4)
     throw new FormatError(`HEAD: tile side of ${tile} latents, must be a multiple of 4 from 4 to 64`);
-  return { width, height, mode: MODES[mode], tile, model: hex(model) };
+  return { width, height, mode: MODES[mode], tile, model: hex(model), lossless: hex(model) === NO_WEIGHTS };
+}
+
+/** LOSS -> { left, top, right, bottom, masked, stream }: a rectangle of pixels, and the VP8L stream that it is. */
+function readPatch(payload, { width, height }) {
+  if (!payload.length || payload[0] > 1) throw new FormatError("LOSS: unknown kind of patch; a newer reader may know it");
+  const [left, afterLeft] = readVarint(payload, 1);
+  const [top, at] = readVarint(payload, afterLeft);
+  const stream = payload.subarray(at);
+  if (stream.length < 5 || stream[0] !== 0x2f || stream[4] >> 5)
+    throw new FormatError("LOSS: no VP8L stream of version 0");
+  const size = readUint32(stream, 1);
+  const [w, h] = [(size & 0x3fff) + 1, ((size >>> 14) & 0x3fff) + 1];
+  if (left + w > width || top + h > height) throw new FormatError("LOSS: a patch leaves the picture");
+  if ((left % MAX_PATCH) + w > MAX_PATCH || (top % MAX_PATCH) + h > MAX_PATCH)
+    throw new FormatError(`LOSS: a patch crosses a border between cells of ${MAX_PATCH} pixels`);
+  return { left, top, right: left + w, bottom: top + h, masked: payload[0] === 1, stream };
+}
+
+/** Patches in raster order of their cells; without weights, all of the picture is in them. */
+function readPatches(header, payloads, damaged) {
+  const patches = payloads.map((payload) => readPatch(payload, header));
+  const across = Math.ceil(header.width / MAX_PATCH);
+  const cellOf = ({ left, top }) => Math.floor(top / MAX_PATCH) * across + Math.floor(left / MAX_PATCH);
+  if (patches.some((patch, i) => i && cellOf(patches[i - 1]) >= cellOf(patch)))
+    throw new FormatError("LOSS: patches out of order, or two in one cell");
+  if (header.lossless) {
+    const cells = across * Math.ceil(header.height / MAX_PATCH);
+    const whole = patches.filter(({ masked }) => !masked);
+    const covered = whole.reduce((sum, p) => sum + (p.right - p.left) * (p.bottom - p.top), 0);
+    if (patches.length + damaged !== cells || (!damaged && covered !== header.width * header.height))
+      throw new FormatError("HEAD names no weights, but LOSS does not cover the picture");
+  }
+  return patches;
 }
 
 /** Tiles across and down. */
@@ -84,8 +122,9 @@ function* chunks(bytes) {
 const typeBytes = (kind) => Uint8Array.from(kind, (c) => c.charCodeAt(0));
 
 /**
- * A whole file -> { header, tiles, crcs, metadata }: tiles are views in raster order, metadata { icc, exif, xmp, text }.
- * Every CRC is checked but those of indexed tiles, which `tileBytes` checks. Throws FormatError and its kinds.
+ * A whole file -> { header, tiles, crcs, patches, damaged, metadata }: tiles are views in raster order, metadata
+ * { icc, exif, xmp, text }; damaged says what is wrong with patches that were altered. Every CRC is checked but those of
+ * indexed tiles, which `tileBytes` checks. Throws FormatError and its kinds.
  */
 export function parse(bytes) {
   if (!bytes.length || MAGIC.some((byte, i) => i < bytes.length && bytes[i] !== byte))
@@ -93,11 +132,18 @@ export function parse(bytes) {
   if (bytes.length < MAGIC.length) throw new TruncatedError(`file ends after ${bytes.length} bytes`);
   const found = new Map();
   const metadata = {};
+  const lossless = [];
+  const damaged = [];
   for (const [kind, payload, crc, at] of chunks(bytes)) {
     const known = ["HEAD", "INDX", "DATA"].includes(kind) || kind in METADATA;
     if ((kind === "HEAD") !== !found.size)
       throw new FormatError(`byte ${at}: HEAD must come first and once, found ${kind}`);
     if (found.has(kind)) throw new FormatError(`byte ${at}: second ${kind} chunk`);
+    if (kind === "LOSS") {
+      if (crc32(payload, crc32(typeBytes(kind))) === crc) lossless.push(payload);
+      else damaged.push(`chunk LOSS at byte ${at}: checksum mismatch, altered after writing`);
+      continue;
+    }
     if (!known && /^[A-Z]/.test(kind))
       throw new FormatError(`byte ${at}: unknown critical chunk ${kind}; a newer reader may know it`);
     if (!(kind === "DATA" && found.has("INDX")) && crc32(payload, crc32(typeBytes(kind))) !== crc)
@@ -111,17 +157,24 @@ export function parse(bytes) {
     found.set(kind, payload);
   }
   const header = readHeader(found.get("HEAD"));
-  return { header, metadata, ...split(header, found.get("INDX"), found.get("DATA")) };
+  const patches = readPatches(header, lossless, damaged.length);
+  const patched = patches.length + damaged.length > 0;
+  return { header, metadata, patches, damaged, ...split(header, found.get("INDX"), found.get("DATA"), patched) };
 }
 
 /** Cut DATA into tiles; everything must agree before anything of the picture's size is allocated. */
-function split(header, index, data) {
+function split(header, index, data, patched) {
   const [across, down] = gridOf(header);
   const count = across * down;
-  if (data.length < MIN_TILE_BYTES * count)
+  if (header.lossless) {
+    if (index || data.length) throw new FormatError("HEAD names no weights, but there are tiles");
+    return { tiles: [], crcs: null };
+  }
+  if (!patched && data.length < MIN_TILE_BYTES * count)
     throw new FormatError(`DATA of ${data.length} bytes cannot hold ${across} × ${down} tiles`);
   if (count === 1) {
     if (index) throw new FormatError("INDX in a file of one tile");
+    if (data.length && data.length < MIN_TILE_BYTES) throw new FormatError(`tile 0 of ${data.length} bytes is impossible`);
     return { tiles: [data], crcs: null };
   }
   if (!index) throw new FormatError(`no INDX although the picture has ${across} × ${down} tiles`);
@@ -135,7 +188,7 @@ function split(header, index, data) {
     if (next + 4 > index.length) throw new TruncatedError("INDX ends inside an entry");
     crcs.push(readUint32(index, next));
     at = next + 4;
-    if (size < MIN_TILE_BYTES) throw new FormatError(`tile ${tiles.length} of ${size} bytes is impossible`);
+    if (size < MIN_TILE_BYTES && (size || !patched)) throw new FormatError(`tile ${tiles.length} of ${size} bytes is impossible`);
     if (start + size > data.length) throw new FormatError("INDX lists more bytes than DATA has");
     tiles.push(data.subarray(start, start + size));
     start += size;

@@ -3,44 +3,98 @@
 import { box, grow, heightOf, latentsUnder, meet, scale, shift, tileBox, tilesIn, widthOf } from "./boxes.js";
 import { LATENT, gridOf, tileBytes } from "./container.js";
 import { LatError } from "./errors.js";
+import { Patches } from "./patches.js";
 import { readTile } from "./tile.js";
 
 /**
  * Yields { left, top, width, height, pixels, done, all } for each tile under a region of pixels: the part of the tile
  * that lies in it, in RGBA, placed relative to the region, and how many of all tiles are done.
  *
- * Tiles are synthesised whole, with their neighbours' latents around them, so that there are no seams; only tiles still
- * in reach are kept. `seconds` adds up what the two stages took. Throws LatError and its kinds; with onError(index,
- * error), damaged tiles are reported and painted flat.
+ * network: null for a lossless file. `seconds` adds up what the stages took. Throws LatError and its kinds; with
+ * onError(index, error), damage is reported, and painted flat; index is null where no tile can be named.
  */
 export async function* decodeTiles(parsed, region, network, { onError, seconds = {} } = {}) {
   const { header } = parsed;
-  const bounds = latentsUnder(box(0, 0, header.width, header.height));
-  const under = latentsUnder(region);
-  const reach = network.reach;
-  const wanted = new Set(tilesIn(header, grow(under, reach, bounds)));
-  const todo = tilesIn(header, under);
-  const decoded = new Map();
-  let done = 0;
-  for (const index of todo) {
-    const own = tileBox(header, index);
-    const seen = grow(own, reach, bounds);
-    let start = performance.now();
-    const needed = tilesIn(header, seen).filter((other) => wanted.has(other));
-    for (const other of needed)
-      if (!decoded.has(other)) decoded.set(other, await latentsOf(parsed, other, network, onError));
-    seconds.latents = (seconds.latents ?? 0) + (performance.now() - start) / 1000;
-    start = performance.now();
-    const { row, alpha } = decoded.get(index);
-    const y = gathered(header, seen, needed, decoded, network.config.latents);
-    const rgb = await network.synthesise(y, row, heightOf(seen), widthOf(seen));
-    const part = meet(scale(own, LATENT), region);
-    const pixels = cut(rgb, shift(part, seen.left * LATENT, seen.top * LATENT), widthOf(seen) * LATENT, header.mode);
-    if (alpha) setAlpha(pixels, alpha, shift(part, own.left * LATENT, own.top * LATENT), insideOf(header, own).width);
-    seconds.pixels = (seconds.pixels ?? 0) + (performance.now() - start) / 1000;
+  const patches = new Patches(parsed, onError);
+  const learned = network && new Learned(parsed, region, network, onError, seconds);
+  const todo = tilesIn(header, latentsUnder(region));
+  for (const [done, index] of todo.entries()) {
+    const part = meet(scale(tileBox(header, index), LATENT), region);
+    const pixels = learned && parsed.tiles[index].length ? await learned.pixels(index, part) : flat(part);
+    await timed(seconds, "patches", () => patches.paste(pixels, part, index));
     const { left, top } = shift(part, region.left, region.top);
-    yield { left, top, width: widthOf(part), height: heightOf(part), pixels, done: ++done, all: todo.length };
-    for (const other of decoded.keys()) if (other < index - gridOf(header)[0] - 1) decoded.delete(other);
+    yield { left, top, width: widthOf(part), height: heightOf(part), pixels, done: done + 1, all: todo.length };
+  }
+}
+
+/** What `work` gives, its time added to seconds[stage]. */
+async function timed(seconds, stage, work) {
+  const start = performance.now();
+  const result = await work();
+  seconds[stage] = (seconds[stage] ?? 0) + (performance.now() - start) / 1000;
+  return result;
+}
+
+/** Grey and opaque: what is shown where nothing is known. */
+const flat = (part) => {
+  const pixels = new Uint8ClampedArray(4 * widthOf(part) * heightOf(part)).fill(128);
+  for (let k = 3; k < pixels.length; k += 4) pixels[k] = 255;
+  return pixels;
+};
+
+/**
+ * Tiles that the networks decode. They are synthesised whole, with their neighbours' latents around them, so that there
+ * are no seams; only tiles still in reach are kept.
+ */
+class Learned {
+  #decoded = new Map(); // latents of tiles, by index
+
+  constructor(parsed, region, network, onError, seconds) {
+    Object.assign(this, { parsed, network, onError, seconds });
+    const { header } = parsed;
+    this.bounds = latentsUnder(box(0, 0, header.width, header.height));
+    this.wanted = new Set(tilesIn(header, grow(latentsUnder(region), network.reach, this.bounds)));
+  }
+
+  /** RGBA of a part, in pixels, of a tile. */
+  async pixels(index, part) {
+    const { network, seconds } = this;
+    const { header } = this.parsed;
+    const own = tileBox(header, index);
+    const seen = grow(own, network.reach, this.bounds);
+    const needed = tilesIn(header, seen).filter((other) => this.wanted.has(other));
+    await timed(seconds, "latents", () => this.#read(needed));
+    const { row, alpha } = this.#decoded.get(index);
+    const pixels = await timed(seconds, "pixels", async () => {
+      const y = gathered(header, seen, needed, this.#decoded, network.config.latents);
+      const rgb = await network.synthesise(y, row, heightOf(seen), widthOf(seen));
+      return cut(rgb, shift(part, seen.left * LATENT, seen.top * LATENT), widthOf(seen) * LATENT, header.mode);
+    });
+    if (alpha) setAlpha(pixels, alpha, shift(part, own.left * LATENT, own.top * LATENT), insideOf(header, own).width);
+    for (const other of this.#decoded.keys()) if (other < index - gridOf(header)[0] - 1) this.#decoded.delete(other);
+    return pixels;
+  }
+
+  async #read(needed) {
+    for (const index of needed)
+      if (!this.#decoded.has(index)) this.#decoded.set(index, await this.#latents(index));
+  }
+
+  /** `readTile`; an empty tile is a flat one, and with onError a damaged one becomes flat. */
+  async #latents(index) {
+    const { parsed, network, onError } = this;
+    const own = tileBox(parsed.header, index);
+    const [height, width] = [heightOf(own), widthOf(own)];
+    const none = { row: 0, values: new Float32Array(network.config.latents * height * width), alpha: null };
+    try {
+      const bytes = tileBytes(parsed, index);
+      if (!bytes.length) return none;
+      return await readTile(bytes, parsed.header.mode, height, width, insideOf(parsed.header, own), network);
+    } catch (error) {
+      if (!onError || !(error instanceof LatError)) throw error;
+      onError(index, error);
+      return none;
+    }
   }
 }
 
@@ -48,19 +102,6 @@ export async function* decodeTiles(parsed, region, network, { onError, seconds =
 function insideOf(header, own) {
   const { left, top, right, bottom } = scale(own, LATENT);
   return { width: Math.min(right, header.width) - left, height: Math.min(bottom, header.height) - top };
-}
-
-/** `readTile`; with onError a damaged tile becomes a flat one. */
-async function latentsOf(parsed, index, network, onError) {
-  const own = tileBox(parsed.header, index);
-  const [height, width] = [heightOf(own), widthOf(own)];
-  try {
-    return await readTile(tileBytes(parsed, index), parsed.header.mode, height, width, insideOf(parsed.header, own), network);
-  } catch (error) {
-    if (!onError || !(error instanceof LatError)) throw error;
-    onError(index, error);
-    return { row: 0, values: new Float32Array(network.config.latents * height * width), alpha: null };
-  }
 }
 
 /** ŷ (M, height, width) of the latents seen, out of the tiles that share some with them; zero elsewhere. */

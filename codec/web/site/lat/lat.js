@@ -20,7 +20,8 @@ const asBytes = (data) =>
   ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
 
 /**
- * What a file says of itself, without decoding: { width, height, mode, tile, model, tiles, metadata, orientation }.
+ * What a file says of itself, without decoding: { width, height, mode, tile, model, lossless, tiles, metadata,
+ * orientation }.
  * Width and height are in pixels as stored, before the orientation 1 … 8 of EXIF. Throws FormatError.
  */
 export function info(data) {
@@ -46,7 +47,8 @@ export class Decoder {
    *
    * region: { left, top, right, bottom } in pixels, equal to that crop of the picture; reads only the tiles it needs.
    * onTile({ left, top, width, height, pixels }): each part as soon as it is there, placed in the region.
-   * onProgress(done, all): in tiles. onError(tile, error): damaged tiles are reported and painted flat instead.
+   * onProgress(done, all): in tiles. onError(tile, error): damage is reported and painted flat instead; tile is null where
+   * none can be named.
    * maxPixels, signal: an AbortSignal.
    * Rejects with LatError and its kinds, or the signal's reason.
    */

@@ -17,12 +17,12 @@ onmessage = ({ data }) => {
 
 async function work({ id, bytes, region, tolerant }) {
   const start = performance.now();
-  const seconds = { load: 0, latents: 0, pixels: 0 };
+  const seconds = { load: 0, latents: 0, pixels: 0, patches: 0 };
   const onError = tolerant && ((index, error) => postMessage({ id, kind: "damaged", index, error: plain(error) }));
   try {
     if (!cancelled.has(id)) {
       const parsed = parse(bytes);
-      const network = await networks.for(parsed.header.model);
+      const network = parsed.header.lossless ? null : await networks.for(parsed.header.model);
       seconds.load = (performance.now() - start) / 1000;
       for await (const tile of decodeTiles(parsed, region, network, { onError, seconds })) {
         await new Promise((resolve) => setTimeout(resolve)); // let a cancellation in
