@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 
-class _AtOnce(Executor):
+class AtOnce(Executor):
     """Runs what is submitted to it there and then."""
 
     def submit(self, function, /, *args, **kwargs) -> Future:
@@ -22,7 +22,7 @@ def two_at_a_time(tiles: int) -> Iterator[Executor]:
 
     A single one stays in the caller's thread: another has neither memory nor OpenMP threads yet, and loses a quarter.
     """
-    pool = ThreadPoolExecutor(2) if tiles > 1 else _AtOnce()
+    pool = ThreadPoolExecutor(2) if tiles > 1 else AtOnce()
     try:
         yield pool
     finally:

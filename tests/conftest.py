@@ -4,13 +4,18 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+# Most pictures here are tiny: threads that wait for each other cost more than they do. Child processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
 from codec import Codec
 from codec.command.cli import main
+from codec.concurrency import AtOnce
 
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "tests" / "photos" / "kodim23.png"
@@ -47,6 +52,13 @@ def tree(tmp_path, crop):
     return source
 
 
+class InProcess(AtOnce):
+    """Stands for a ProcessPoolExecutor: every one of its processes would load torch."""
+
+    def __init__(self, workers, context=None, initializer=None, initargs=()):
+        initializer(*initargs)
+
+
 def run(*args: str, env: dict | None = None, **kwargs) -> subprocess.CompletedProcess:
     """A child process in the checkout's root."""
     return subprocess.run(
@@ -64,8 +76,12 @@ class Done:
 
 
 def lat(*args, input: bytes | None = None, binary: bool = False) -> Done:
-    """The `lat` command in this process: no start of Python and torch for each."""
-    done = CliRunner().invoke(main, [str(arg) for arg in args], input=input, prog_name="lat")
+    """The `lat` command in this process: no start of Python and torch for each. What it does not catch fails the test."""
+    threads = torch.get_num_threads()
+    try:
+        done = CliRunner().invoke(main, [str(a) for a in args], input=input, prog_name="lat", catch_exceptions=False)
+    finally:
+        torch.set_num_threads(threads)
     if binary:
         return Done(done.exit_code, done.stdout_bytes, done.stderr_bytes)
     return Done(done.exit_code, done.stdout, done.stderr)

@@ -2,9 +2,16 @@
 
 import json
 import math
+import shutil
 import tarfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -14,17 +21,19 @@ from safetensors.torch import save_file
 from bench import heldout
 from codec import Codec, weights
 from codec.config import PASSES, SIZES, Config
+from codec.latent import edit
 from codec.model import Model, log_lambdas, pass_masks
 from codec.rans import Tables
 from codec.ssimulacra2 import weighted_sum
-from codec.train import export, loop
+from codec.train import __main__ as command
+from codec.train import directions, export, loop
 from codec.train.data import Photos
 from codec.train.distortion import EYE_PART, squared_error, visible_error
 from codec.train.grow import LargerNetworkError, at_lambdas, grow, latents_kept
 from codec.train.muon import Muon
 from tests.conftest import run
+from tests.distributed import TINY, ten_steps
 
-TINY = Config(width=16, latents=16, hyper=8, context=16, enc_blocks=2, dec_blocks=2, context_blocks=1)
 CPU = torch.device("cpu")
 
 
@@ -40,6 +49,42 @@ def shards(tmp_path_factory, photo):
         for path in sorted(folder.iterdir()):
             out.add(path, path.name)
     return folder, tar
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """Trainings of a tiny network on few patches, by a clock that goes on by a second at every step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "SHORTCUT_CROPS", 50)
+        patch.setattr(export, "CROPS", 8)
+        patch.setattr(loop, "time", SimpleNamespace(monotonic=count().__next__, perf_counter=time.perf_counter))
+        yield
+
+
+def called(main: Callable, *args) -> None:
+    main([str(a) for a in args], standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(shards, tmp_path_factory) -> Path:
+    """Of a run of the command: twenty steps, written twice."""
+    path = tmp_path_factory.mktemp("trained") / "run.ckpt"
+    options = ["--size", "fast", "--batch", 1, "--tune", "eye", "--minutes", 20 / 60]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, "fast", TINY)
+        patch.setattr(loop, "CHECKPOINT_SECONDS", 5)
+        called(command.main, "--data", shards[0], "--out", path, *options)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(shards, checkpoint) -> Path:
+    """Weights, by the command."""
+    index = checkpoint.with_name("index.csv")
+    index.write_text("source,licence\nhere,CC0\nhere,CC0\n")
+    options = ["--name", "tiny", "--index", index, "--out", checkpoint.parent]
+    called(export.main, checkpoint, "--data", shards[1], *options)
+    return checkpoint.with_name("tiny.safetensors")
 
 
 def test_every_latent_is_coded_once():
@@ -163,25 +208,41 @@ def test_rate_rows_move_to_other_lambdas():
     assert all(torch.equal(moved[k], tensors[k]) for k in tensors if not k.startswith(("gain", "z_prior")))
 
 
-def test_training_stops_resumes_and_exports(shards, tmp_path, crop, monkeypatch, capsys):
-    checkpoint = tmp_path / "run.ckpt"
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 1.0)
-    recipe = loop.Recipe(batch=2, crop=256, warmup=2, tune="eye")
-    loop.train(TINY, recipe, [shards[0]], checkpoint, 3 / 60, "tiny")
-    first = loop.load_checkpoint(checkpoint)[1]
-    longer = (first["seconds"] + 2) / 60
-    loop.train(TINY, recipe, [shards[0]], checkpoint, longer, "tiny", resume=True)
-    second = loop.load_checkpoint(checkpoint)[1]
-    assert second["step"] > first["step"] > 0 and second["recipe"]["tune"] == "eye"
-    assert f"resumed at step {first['step']}" in capsys.readouterr().out
+def test_training_goes_on_where_it_stopped(shards, checkpoint, tmp_path, capsys):
+    out = tmp_path / "run.ckpt"
+    shutil.copy(checkpoint, out)
+    first = loop.load_checkpoint(out)[1]
+    assert (first["step"], first["seconds"], first["recipe"]["tune"]) == (20, 20, "eye")
+    recipe = loop.Recipe(batch=2, crop=64, final_crop=96, warmup=2, tune="eye")
+    loop.train(TINY, recipe, [shards[0]], out, 40 / 60, "tiny", resume=True)
+    printed = capsys.readouterr().out
+    assert "resumed at step 20" in printed and "step 40  checkpoint; held-out log-loss" in printed
+    assert loop.load_checkpoint(out)[1]["step"] == 40
     assert not list(tmp_path.glob("*.part"))
 
-    model, _ = export.load_averaged(checkpoint)
-    photos = Photos([shards[0]], CPU, holdout=2)
-    path = tmp_path / "tiny.safetensors"
-    path.write_bytes(export.weights_bytes(model, photos.crops(4, 256), "tiny"))
-    tiny = Codec.load(str(path))
+
+def test_the_command_overwrites_no_checkpoint(shards, checkpoint):
+    before = checkpoint.read_bytes()
+    with pytest.raises(click.UsageError, match="--resume goes on from it"):
+        called(command.main, "--data", shards[0], "--out", checkpoint, "--minutes", 1)
+    assert checkpoint.read_bytes() == before
+
+
+def test_exported_weights_code_pictures_and_have_a_card(shards, checkpoint, exported, crop):
+    tiny = Codec.load(str(exported))
     assert tiny.decode(tiny.encode(crop)).size == (128, 96)
+    card = json.loads(exported.with_suffix(".json").read_text())
+    assert Config(**card["config"]) == TINY and card["training"]["recipe"]["tune"] == "eye"
+    assert card["data"] == [{"source": "here", "licence": "CC0", "photographs": 2}]
+    with pytest.raises(click.ClickException, match="never edited"):
+        called(export.main, checkpoint, "--data", shards[0], "--name", "tiny", "--out", exported.parent)
+
+
+def test_the_command_finds_directions(shards, exported, tmp_path, monkeypatch):
+    path = tmp_path / "tiny.directions"
+    monkeypatch.setattr(edit, "directions_file", lambda codec: path)
+    called(directions.main, "--data", shards[0], "--count", 2, "-m", exported)
+    assert set(edit.load(path)) == set(directions.CHANGES)
 
 
 def test_networks_are_compared_while_they_train(shards, tmp_path):
@@ -250,16 +311,17 @@ def test_counted_tables_make_files_smaller(shards):
 
 
 def test_two_processes_do_what_one_does_with_the_doubled_batch(shards, tmp_path):
-    def steps(name: str, batch: int, *launcher: str) -> torch.Tensor:
-        out = tmp_path / name
-        done = run(*launcher, "-m", "tests.distributed", str(shards[0]), str(out), str(batch), text=True)
-        assert done.returncode == 0, done.stderr
-        tensors, meta = loop.load_checkpoint(out)
+    def trained(name: str) -> torch.Tensor:
+        tensors, meta = loop.load_checkpoint(tmp_path / name)
         assert meta["step"] == loop.CLOCK_STEPS
         return torch.cat([v.flatten() for k, v in sorted(tensors.items()) if k.startswith("model.")])
 
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    two, doubled, one = steps("two", 2, *torchrun), steps("doubled", 4), steps("one", 2)
+    done = run(*torchrun, "-m", "tests.distributed", str(shards[0]), str(tmp_path / "two"), "2", text=True)
+    assert done.returncode == 0, done.stderr
+    for name, batch in (("doubled", 4), ("one", 2)):
+        ten_steps(shards[0], tmp_path / name, batch)
+    two, doubled, one = map(trained, ("two", "doubled", "one"))
     assert (two - doubled).norm() < 0.1 * (one - doubled).norm()
 
 
@@ -272,8 +334,9 @@ def test_a_broken_gradient_is_skipped(shards, tmp_path, monkeypatch):
 
     monkeypatch.setitem(loop.DISTORTIONS, "psnr", broken)
     out = tmp_path / "run.ckpt"
-    loop.train(TINY, loop.Recipe(batch=1, crop=256), [shards[1]], out, 2 / 60, "tiny")
+    loop.train(TINY, loop.Recipe(batch=1, crop=64), [shards[1]], out, 20 / 60, "tiny")
     tensors, _ = loop.load_checkpoint(out)
+    assert len(calls) >= 20
     assert all(t.isfinite().all() for t in tensors.values())
 
 

@@ -30,7 +30,8 @@ from codec.train.data import Photos
 from codec.train.loop import load_networks
 from codec.weights import Weights
 
-CALIBRATION = 48  # crops to calibrate on; all are for counting
+CROPS = 160  # to count symbols in
+CALIBRATION = 48  # of them, to calibrate whole numbers on
 NARROW = 32  # how many small-σ tables are also stored in uncounted Gaussian form; refined latents fit those
 PRIOR = 300  # symbols that the model's own tables count for, beside those counted
 REACH = 2**10  # largest |symbol| that a table may hold
@@ -255,7 +256,7 @@ def main(
         raise click.ClickException(f"{target} exists; weights are added under a new name, never edited")
     model, meta = load_averaged(checkpoint)
     photos = Photos(list(sources), torch.device("cpu"))
-    data = weights_bytes(model, photos.crops(160, 384), name)
+    data = weights_bytes(model, photos.crops(CROPS, 384), name)
     out.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
     described = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "kmac_per_pixel": model.cfg.macs()}

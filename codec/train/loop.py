@@ -59,13 +59,14 @@ class Recipe:
 
 CHECKPOINT_SECONDS = 150
 CLOCK_STEPS = 10  # steps between looks at the clock: reading a value back waits for the device
+SHORTCUT_CROPS = 600  # whose patches the principal components are of
 SHORTCUT_RATE = 1 / 64  # of the learning rate, for ŷ -> pixels: ŷ is in the hundreds, full steps jolt greys by several
 STALL_SECONDS = 5.0  # a longer step was a suspended process, not training: it does not count
 
 
-def patches(photos: Photos, crops: int = 600) -> Tensor:
+def patches(photos: Photos) -> Tensor:
     """16×16 patches of random crops, as rows (N, 768) in the order of `pixel_unshuffle`."""
-    some = torch.cat([photos.crops(50, 256) for _ in range(crops // 50)])
+    some = torch.cat([photos.crops(50, 256) for _ in range(SHORTCUT_CROPS // 50)])
     return torch.nn.functional.pixel_unshuffle(some, 16).permute(0, 2, 3, 1).reshape(-1, 768).cpu()
 
 
@@ -217,10 +218,10 @@ def train(
     place = f"{device}, {world} processes" if world > 1 else device
     say(f"{photos.count} photographs, {photos.megapixels:.0f} MP on {place}; {len(crops)} held out")
 
-    model = Model(cfg)
-    if start is None:
+    model, going_on = Model(cfg), resume and out.exists()
+    if start is None and not going_on:
         pca_shortcut(model, photos)
-    else:
+    elif not going_on:
         tensors, described = load_networks(start)
         trained = replace(cfg, **{k: described["config"][k] for k in ("rates", "lambda_min", "lambda_max")})
         grow(at_lambdas(tensors, trained, cfg), model, patches(photos))
@@ -231,7 +232,7 @@ def train(
     ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
     averaged = Model(cfg).to(device).to(memory_format=torch.channels_last).eval()
     step, elapsed = 0, 0.0
-    if resume and out.exists():
+    if going_on:
         tensors, meta = load_checkpoint(out)
         restore(tensors, model, ema, opts, device)
         step, elapsed = meta["step"], meta["seconds"]
