@@ -21,6 +21,8 @@ from codec.train.data import read_files
 
 from .machine import processor
 
+ENGINES = ("local", "ray")
+
 
 def fill(folder: Path, sources: list[Path], count: int) -> None:
     """`count` photographs as JPEG files, in ten folders."""
@@ -107,12 +109,12 @@ def main(photos: tuple[Path, ...], count: int, out: Path) -> None:
         source = Path(folder) / "photos"
         source.mkdir()
         fill(source, list(photos), count)
-        for engine in ("local", "ray"):
+        for engine in ENGINES:
             for workers in (1, 2):
                 entry = timed(source, Path(folder) / f"{engine}{workers}", engine, workers)
                 result["runs"].append(entry)
                 click.echo(json.dumps(entry))
-        for engine in ("local", "ray"):
+        for engine in ENGINES:
             entry = killed(source, Path(folder) / f"{engine}-killed", engine)
             result["killed"].append(entry)
             click.echo(json.dumps(entry, indent=1))

@@ -227,6 +227,9 @@ def graphics(photo: Path, model: str, out: Path) -> None:
     out.write_text(json.dumps({"weights": codec.name, "pictures": result}, indent=1) + "\n")
 
 
+REGION = (1000, 1000, 512, 512)  # of a large picture: left, top, width, height
+
+
 def measured(*args: str) -> dict[str, float]:
     """Seconds and peak resident MB of a process."""
     start = time.perf_counter()
@@ -248,29 +251,30 @@ def mosaic(images: Path, megapixels: int, out: Path) -> None:
 
 @main.command()
 @click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
-@click.option("--megapixels", default=100, show_default=True)
+@click.option("--megapixels", default=100.0, show_default=True)
 @out_option
-def large(images: Path, megapixels: int, out: Path) -> None:
+def large(images: Path, megapixels: float, out: Path) -> None:
     """A mosaic of photographs: time and memory of whole processes, and of a 512 × 512 region."""
+    left, top, across, down = REGION
     with tempfile.TemporaryDirectory() as name:
         source, packed, back = (str(Path(name) / f"mosaic.{s}") for s in ("jpg", "lat", "png"))
         picture = tiled(images, megapixels)
         width, height = picture.size
         picture.save(source, quality=92)
-        original = np.asarray(picture.crop((1000, 1000, 1512, 1512)))
+        original = np.asarray(picture.crop((left, top, left + across, top + down)))
         del picture
         limit = ("--max-pixels", str(width * height), "--overwrite")
         result = {"width": width, "height": height, "compress": measured("compress", source, "-o", packed, *limit)}
         result["bytes"] = os.path.getsize(packed)
         result["decompress"] = measured("decompress", packed, "-o", back, *limit)
         region = str(Path(name) / "region.png")
-        result["region"] = measured("decompress", packed, "--region", "1000,1000,512,512", "-o", region, *limit)
+        result["region"] = measured("decompress", packed, "--region", ",".join(map(str, REGION)), "-o", region, *limit)
         with Image.open(region) as opened:
             result["region_psnr"] = round(psnr(original, np.asarray(opened)), 2)
         codec, data = Codec.load(), Path(packed).read_bytes()
         codec.decode_region(data, (0, 0, 64, 64))
         start = time.perf_counter()
-        codec.decode_region(data, (width // 2, height // 2, width // 2 + 512, height // 2 + 512))
+        codec.decode_region(data, (width // 2, height // 2, width // 2 + across, height // 2 + down))
         result["region_in_memory_s"] = round(time.perf_counter() - start, 3)
     click.echo(json.dumps(result))
     out.write_text(json.dumps(result, indent=1) + "\n")

@@ -28,6 +28,7 @@ from .metrics import psnr
 
 STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 HOLES = (16, 32)  # pixels a side
+SIDE = 512  # pixels, of samples
 ATTRIBUTE_OF = {
     "brighten": "brightness",
     "contrast": "contrast",
@@ -106,13 +107,13 @@ def sample(photos: tuple[Path, ...], model: str, count: int, out: Path) -> None:
     """File bytes of samples against the model's own entropy, and statistics beside those of photographs."""
     codec, by_quality = Codec.load(model), {}
     for quality in (10, 30, 60):
-        drawn = [generate.sample(codec, 512, 512, seed, quality) for seed in range(count)]
+        drawn = [generate.sample(codec, SIDE, SIDE, seed, quality) for seed in range(count)]
         bits = sum(8 * len(d.to_file(codec)) for d in drawn)
         expected = sum(own_entropy(codec, d) for d in drawn)
         found = [statistics(np.asarray(d.to_image(codec))) for d in drawn]
         by_quality[quality] = {
             "file_bits_over_entropy": round(bits / expected, 4),
-            "bpp": round(bits / (512 * 512 * count), 4),
+            "bpp": round(bits / (SIDE * SIDE * count), 4),
         } | {k: round(float(np.mean([f[k] for f in found])), 3) for k in found[0]}
     real = [statistics(p) for p in pictures(photos, count)]
     result = {"weights": codec.name, "samples": count, "by_quality": by_quality}

@@ -57,7 +57,7 @@ def spread(items: list, count: int) -> list:
     return [items[int((i + 0.5) * len(items) / count)] for i in range(count)]
 
 
-def tiled(images: Path, megapixels: int) -> Image.Image:
+def tiled(images: Path, megapixels: float) -> Image.Image:
     """The photographs of a folder side by side, over and over, up to a size."""
     width = round(math.sqrt(megapixels * 1.4) * 1000)
     height = round(megapixels * 1e6 / width)

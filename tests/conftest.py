@@ -76,7 +76,10 @@ class Done:
 
 
 def lat(*args, input: bytes | None = None, binary: bool = False) -> Done:
-    """The `lat` command in this process: no start of Python and torch for each. What it does not catch fails the test."""
+    """The `lat` command in this process: no start of Python and torch for each.
+
+    Exceptions that it lets through fail the test.
+    """
     threads = torch.get_num_threads()
     try:
         done = CliRunner().invoke(main, [str(a) for a in args], input=input, prog_name="lat", catch_exceptions=False)

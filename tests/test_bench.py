@@ -5,20 +5,21 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from bench import card, codecs, ranges
+from bench import report as report_command
+from bench import run as bench_run
 from bench.metrics import METRICS, bd_rate, ms_ssim, psnr, psnr_y, scaled, ssimulacra2
 from bench.photos import spread
-from bench.report import write
 from bench.run import compare, main, means, per_image
-from codec.weights import DEFAULT
-from tests.conftest import run
+from tests.conftest import InProcess, lat, run
 
 
 def test_half_the_rate_is_minus_fifty_percent():
@@ -132,6 +133,20 @@ def test_spread_takes_the_middle():
     assert spread(list(range(9)), 3) == [1, 4, 7] and spread([1, 2], 3) == [1, 2]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def at_once():
+    """Workers in this process; `result` has real ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_run, "ProcessPoolExecutor", InProcess)
+        yield
+
+
+def measured(*args) -> Result:
+    done = CliRunner().invoke(main, [*map(str, args), "--threads", "1"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, crop):
     images = tmp_path_factory.mktemp("images")
@@ -143,12 +158,12 @@ def folder(tmp_path_factory, crop):
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory, folder):
-    """A real run of the command over two pictures."""
+    """Of the command over two pictures, as real processes with one codec, and then in this one with two more."""
     out = tmp_path_factory.mktemp("bench") / "result.json"
-    args = ["--images", str(folder), "--codecs", "lat,jpeg,jpeg420", "--out", str(out), "-j", "2", "--repeats", "1"]
-    done = run("-m", "bench.run", *args, "--timed", "1", text=True)
+    args = ["--images", str(folder), "--out", str(out), "-j", "2", "--repeats", "1", "--timed", "1"]
+    done = run("-m", "bench.run", *args, "--codecs", "jpeg", "--threads", "1", text=True)
     assert done.returncode == 0, done.stderr
-    assert "lat against jpeg:" in done.stdout
+    assert "lat against jpeg:" in measured(*args, "--codecs", "lat,jpeg420").stdout
     return out
 
 
@@ -169,9 +184,7 @@ def test_a_stopped_run_goes_on(tmp_path, folder, result):
     entry["rows"], entry["speed"] = entry["rows"][:5], entry["speed"][:1]
     entry["rows"][0]["psnr"] = 1234.5
     out.write_text(json.dumps(before))
-    args = ["--images", str(folder), "--codecs", "jpeg", "--out", str(out), "--timed", "1", "--repeats", "1"]
-    done = run("-m", "bench.run", *args, text=True)
-    assert done.returncode == 0, done.stderr
+    measured("--images", folder, "--codecs", "jpeg", "--out", out, "--timed", 1, "--repeats", 1)
     after = json.loads(out.read_text())["codecs"]["jpeg"]
     assert len(after["rows"]) == 2 * len(codecs.Jpeg.settings) and len(after["speed"]) == 3
     assert [r["psnr"] for r in after["rows"]].count(1234.5) == 1
@@ -186,10 +199,7 @@ def test_a_new_metric_is_measured_where_rows_lack_it(tmp_path, folder, result):
         del row["ssimulacra2"]
     entry["rows"].append(entry["rows"][0] | {"image": "gone.png"})
     out.write_text(json.dumps(before))
-    done = run(
-        "-m", "bench.run", "--images", str(folder), "--codecs", "jpeg", "--out", str(out), "--timed", "0", text=True
-    )
-    assert done.returncode == 0, done.stderr
+    measured("--images", folder, "--codecs", "jpeg", "--out", out, "--timed", 0)
     rows = json.loads(out.read_text())["codecs"]["jpeg"]["rows"]
     kept = [r for r in rows if r["image"] != "gone.png"]
     assert kept == json.loads(result.read_text())["codecs"]["jpeg"]["rows"] and len(rows) == len(kept) + 1
@@ -198,24 +208,19 @@ def test_a_new_metric_is_measured_where_rows_lack_it(tmp_path, folder, result):
 def test_speeds_of_another_machine_are_dropped_and_rates_are_kept(tmp_path, folder, result):
     out = tmp_path / "r.json"
     out.write_text(json.dumps(json.loads(result.read_text()) | {"processor": "another"}))
-    args = ["--images", str(folder), "--codecs", "jpeg", "--out", str(out), "--repeats", "1"]
     for timed, speeds in ("0", (3, 3)), ("1", (0, 3)):
-        done = run("-m", "bench.run", *args, "--timed", timed, text=True)
-        assert done.returncode == 0, done.stderr
+        measured("--images", folder, "--codecs", "jpeg", "--out", out, "--repeats", 1, "--timed", timed)
         after = json.loads(out.read_text())
         assert [len(after["codecs"][name]["speed"]) for name in ("lat", "jpeg")] == list(speeds)
         assert ("encode_mp_per_s" in after["codecs"]["lat"]) == (timed == "0") == (after["processor"] == "another")
     assert after["codecs"]["lat"]["rows"] == json.loads(result.read_text())["codecs"]["lat"]["rows"]
 
 
-def test_a_missing_rival_is_named_not_fatal(tmp_path, folder):
-    code = (
-        "import sys; sys.modules['pillow_jxl'] = None\n"
-        "from bench.run import main; main(sys.argv[1:], standalone_mode=False)"
-    )
-    args = ["--images", str(folder), "--codecs", "jxl,jpeg", "--out", str(tmp_path / "r.json"), "--timed", "0"]
-    done = run("-c", code, *args, "--quick", text=True)
-    assert done.returncode == 0 and "jxl: left out" in done.stderr, done.stderr
+def test_a_missing_rival_is_named_not_fatal(tmp_path, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    out = tmp_path / "r.json"
+    done = measured("--images", folder, "--codecs", "jxl,jpeg", "--out", out, "--timed", 0, "--quick")
+    assert "jxl: left out" in done.stderr and list(json.loads(out.read_text())["codecs"]) == ["jpeg"]
 
 
 def test_every_rival_has_enough_points():
@@ -279,8 +284,8 @@ setTimeout(() => {
 @pytest.fixture(scope="module")
 def report(tmp_path_factory, folder, result):
     out = tmp_path_factory.mktemp("page") / "report.html"
-    files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*.png"))}
-    write(json.loads(result.read_text()), files, DEFAULT, out, count=1)
+    args = ["--result", result, "--images", folder, "--pictures", 1, "--out", out]
+    report_command.main([str(a) for a in args], standalone_mode=False)
     return out
 
 
@@ -317,7 +322,7 @@ def test_the_page_works_in_a_browser(report, result):
 
 
 def test_lat_bench_is_the_same_command():
-    done = run("-m", "codec", "bench", "--help", text=True)
+    done = lat("bench", "--help")
     assert done.returncode == 0 and "--quick" in done.stdout, done.stderr
 
 
