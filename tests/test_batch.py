@@ -148,6 +148,7 @@ def test_a_folder_that_cannot_be_written_gives_a_message(tree):
     assert done.returncode == 1 and "cannot be written" in done.stderr
 
 
+@pytest.mark.campaign
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no signals")
 def test_killed_runs_leave_whole_files_or_none(tree, tmp_path, codec):
     """kill -9 at random moments; the next run completes what is missing."""

@@ -130,6 +130,7 @@ def workers_of(driver: int, engine: str) -> list[int]:
     return found
 
 
+@pytest.mark.campaign
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds worker processes in /proc")
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_a_killed_worker_costs_nothing(tmp_path, photo, engine):

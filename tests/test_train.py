@@ -310,6 +310,7 @@ def test_counted_tables_make_files_smaller(shards):
     assert size(of_y, of_z) < size(gaussian, of_z)
 
 
+@pytest.mark.campaign
 def test_two_processes_do_what_one_does_with_the_doubled_batch(shards, tmp_path):
     def trained(name: str) -> torch.Tensor:
         tensors, meta = loop.load_checkpoint(tmp_path / name)
