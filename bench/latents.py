@@ -8,6 +8,7 @@ python -m bench.latents gallery --images PHOTO --second PHOTO --out bench/result
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from scipy.ndimage import laplace
 
 from codec import Codec
 from codec.container import LATENT
-from codec.latent import anomaly, edit, generate
+from codec.latent import anomaly, edit, generate, restore
+from codec.latent import fill as filling
 from codec.latent.latents import Latents
 from codec.settings import TILE
 from codec.train.data import decode_rgb, read_files
@@ -138,7 +140,6 @@ def fill(photos: tuple[Path, ...], model: str, count: int, holes: int, out: Path
     errors: dict[int, dict[str, list]] = {side: {} for side in HOLES}
     for i, photo in enumerate(pictures(photos, count)):
         random = np.random.default_rng(i)
-        latents = Latents.from_image(codec, photo, 90)
         for side in HOLES:
             for _ in range(holes):
                 x, y = (LATENT * int(random.integers(3, n // LATENT - 3 - side // LATENT)) for n in photo.shape[1::-1])
@@ -147,10 +148,9 @@ def fill(photos: tuple[Path, ...], model: str, count: int, holes: int, out: Path
                 mask[inside] = 255
                 around = (slice(y - 8, y + side + 8), slice(x - 8, x + side + 8))
                 border = photo[around][mask[around] == 0].mean(0)
-                hole = generate.hole_of(latents, (x, y, x + side, y + side))
                 window = (slice(y - 160 if y > 160 else 0, y + 160), slice(x - 160 if x > 160 else 0, x + 160))
                 filled = {
-                    "lat": np.asarray(generate.fill(codec, latents, hole).to_image(codec))[inside],
+                    "lat": np.asarray(filling.fill(codec, photo, (x, y, x + side, y + side)))[inside],
                     "mean of the surroundings": np.broadcast_to(border, (side, side, 3)),
                 }
                 for name, method in (("OpenCV Telea", cv2.INPAINT_TELEA), ("OpenCV Navier-Stokes", cv2.INPAINT_NS)):
@@ -160,8 +160,37 @@ def fill(photos: tuple[Path, ...], model: str, count: int, holes: int, out: Path
                 for name, pixels in filled.items():
                     errors[side].setdefault(name, []).append(psnr(photo[inside], pixels))
     result = {"weights": codec.name, "photographs": count, "holes_each": holes, "opencv": cv2.__version__}
+    result["grid"] = {kind: round(mean, 3) for kind, mean in grids(codec, pictures(photos, count)).items()}
     result["mean_psnr_in_hole"] = {s: {k: round(float(np.mean(v)), 3) for k, v in t.items()} for s, t in errors.items()}
     store(result, out)
+
+
+def grids(codec: Codec, originals: list[np.ndarray]) -> dict[str, float]:
+    """Squared differences of neighbours across the lines of the 16-pixel grid, over those elsewhere; 1: no grid.
+
+    Of what was made up beyond the borders, and of a part of the next picture pasted into each.
+    """
+    found: dict[str, list[tuple[float, float]]] = {}
+    for photo, other in zip(originals, originals[1:] + originals[:1]):
+        part, patch = photo[128:320, 256:512], other[100:200, 100:250]
+        inside = np.zeros((256, 320), bool)
+        inside[31:-31, 31:-31] = True  # the border itself is none of ours
+        for temperature in (0.0, 0.5):
+            grown = np.asarray(filling.outpaint(codec, part, 32, 0, temperature))
+            found.setdefault(f"outpaint, temperature {temperature}", []).append(across(grown, ~inside))
+        pasted = np.asarray(filling.paste(part, patch, (40, 40)))
+        box = np.zeros(part.shape[:2], bool)
+        box[32:148, 32:198] = True
+        found.setdefault("paste", []).append(across(pasted, box))
+    return {kind: sum(on for on, _ in pairs) / sum(off for _, off in pairs) for kind, pairs in found.items()}
+
+
+def across(pixels: np.ndarray, where: np.ndarray) -> tuple[float, float]:
+    """Mean squared difference of left and right neighbours, both `where` is true: on grid lines, and off them."""
+    squares = (np.diff(pixels.astype(float), axis=1) ** 2).mean(2)
+    both = where[:, 1:] & where[:, :-1]
+    line = (np.arange(1, pixels.shape[1]) % LATENT == 0)[None] & both
+    return float(squares[line].mean()), float(squares[both & ~line].mean())
 
 
 # Editing
@@ -254,20 +283,27 @@ def gallery(photo: Path, second: Path, model: str, out: Path) -> None:
     known = edit.load(edit.directions_file(codec))
     scratched = a.copy()
     ImageDraw.Draw(scratched).line([(60, 180), (110, 150), (190, 60)], fill=(235, 230, 220), width=2)
-    found = anomaly.features(codec, scratched).surprise
-    hole = generate.hole_of(la, (112, 64, 144, 96))
+    surprise = anomaly.features(codec, scratched).surprise
     forgotten = a.copy()
     forgotten.paste("grey", (112, 64, 144, 96))
-    filled = generate.fill(codec, la, hole).to_image(codec)
-    beyond = generate.outpaint(codec, la, 2).to_image(codec).resize((side, side))
+    filled = [filling.fill(codec, a, (112, 64, 144, 96), 0, t) for t in (0.0, 1.0)]
+    beyond = filling.outpaint(codec, a, 32).resize((side, side))
+    noisy = np.random.default_rng(0).normal(np.asarray(a), 25).clip(0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    a.save(file, "JPEG", quality=10)
+    deblocked = restore.deblock(codec, file.getvalue())
     rows = [
         (
             "sample: drawn from the prior at -q 20, temperatures 0.6, 0.8, 1, 1.2",
             [generate.sample(codec, side, side, 3, 20, t).to_image(codec) for t in (0.6, 0.8, 1.0, 1.2)],
         ),
         (
-            "fill and outpaint: original, hole of 32 pixels, filled, 32 pixels beyond every border",
-            [a, forgotten, filled, beyond],
+            "restore: noise of σ 25, without it; JPEG of quality 10, without its blocks",
+            [Image.fromarray(noisy), restore.denoise(codec, noisy, 25), Image.open(file), deblocked],
+        ),
+        (
+            "fill: hole of 32 pixels, filled, with texture; outpaint: 32 pixels beyond every border",
+            [forgotten, *filled, beyond],
         ),
         ("blend: t = 0, 1/3, 2/3, 1", [edit.blend(codec, la, lb, t / 3).to_image(codec) for t in range(4)]),
         (
@@ -275,11 +311,11 @@ def gallery(photo: Path, second: Path, model: str, out: Path) -> None:
             [edit.apply(codec, la, known[n], 1).to_image(codec) for n in ("sharpen", "denoise", "saturate", "warm")],
         ),
         (
-            "paste with soft borders; a scratch, and the surprise that it is",
+            "paste without a seam; a scratch, and the surprise that it is",
             [
-                edit.paste(codec, la, lb[4:12, 4:12], (4, 4), 2).to_image(codec),
+                filling.paste(a, b.crop((64, 64, 192, 192)), (64, 64)),
                 scratched,
-                anomaly.overlay(scratched, found, float(np.median(found)), float(found.max())),
+                anomaly.overlay(scratched, surprise, float(np.median(surprise)), float(surprise.max())),
             ],
         ),
     ]  # fmt: skip

@@ -175,6 +175,11 @@ def to_grey(pixels: np.ndarray) -> np.ndarray:
     return np.round(pixels.mean(2, keepdims=True)).astype(np.uint8)
 
 
+def rounded(x: np.ndarray) -> np.ndarray:
+    """Any numbers -> uint8."""
+    return np.clip(np.round(x), 0, 255).astype(np.uint8)
+
+
 def to_pillow(pixels: np.ndarray, found: dict[str, bytes]) -> Image.Image:
     """Pixels (H, W, C) uint8 -> Pillow image in mode L, LA, RGB or RGBA, metadata in its `info`."""
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)

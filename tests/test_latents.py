@@ -1,7 +1,6 @@
 """Latents survive every trip to the last bit, and edits come back through the same decoder."""
 
 import io
-import itertools
 import json
 from dataclasses import replace
 
@@ -153,29 +152,6 @@ def test_temperature_zero_has_no_chance_in_it(codec):
         generate.sample(codec, 64, 64, temperature=-1)
 
 
-def test_a_filled_hole_leaves_the_rest_alone_and_beats_its_mean(codec, latents):
-    gains = []  # of one hole −6 … +8 dB: it takes many to tell
-    for x, y in itertools.product(range(16, 208, 32), range(16, 128, 32)):
-        box = (x, y, x + 16, y + 16)
-        hole = generate.hole_of(latents, box)
-        filled = generate.fill(codec, latents, hole)
-        assert np.array_equal(filled.y_hat[:, ~hole], latents.y_hat[:, ~hole])
-        original, restored = (np.asarray(v.to_image(codec).crop(box)) for v in (latents, filled))
-        ring = np.asarray(latents.to_image(codec).crop((x - 8, y - 8, x + 24, y + 24))).reshape(-1, 3).mean(0)
-        gains.append(psnr(original, restored) - psnr(original, np.broadcast_to(ring, original.shape)))
-    assert np.mean(gains) > 1
-    with pytest.raises(LatError, match="leaves the picture"):
-        generate.hole_of(latents, (240, 0, 260, 16))
-    with pytest.raises(LatError, match="nothing is known"):
-        generate.fill(codec, latents, np.ones_like(hole))
-
-
-def test_outpainting_keeps_the_middle(codec, latents):
-    grown = generate.outpaint(codec, latents, 2, seed=1)
-    assert np.array_equal(grown.y_hat[:, 2:-2, 2:-2], latents.y_hat)
-    assert grown.to_image(codec).size == (16 * 20, 16 * 15)
-
-
 # Edits
 
 
@@ -183,14 +159,6 @@ def test_blends_meet_their_ends(codec, latents, photo):
     other = Latents.from_image(codec, photo.crop((400, 200, 650, 370)), 30)
     assert np.allclose(edit.blend(codec, latents, other, 0).y_hat, latents.y_hat)
     assert np.allclose(edit.blend(codec, latents, other, 1).natural(codec), other.natural(codec), atol=1e-3)
-
-
-def test_a_patch_keeps_within_its_borders(codec, latents):
-    pasted = edit.paste(codec, latents, latents[0:4, 0:4], (8, 5), soft=1)
-    changed = (pasted.y_hat != latents.y_hat).any(0)
-    assert changed[5:9, 8:12].all() and changed.sum() == 16
-    with pytest.raises(LatError, match="leaves"):
-        edit.paste(codec, latents, latents[0:4, 0:4], (14, 5))
 
 
 def test_directions_do_what_they_are_called(codec, latents):
@@ -254,13 +222,13 @@ def test_commands_from_picture_to_picture(tmp_path, small, photo):
     assert (tmp_path / "a.lat").read_bytes() == (tmp_path / "again.lat").read_bytes()
     lat("sample", "--size", "64x48", "-n", 2, "-o", tmp_path / "s-{seed}.png")
     lat("fill", a, "--box", "100,60,16,16", "-o", tmp_path / "f.png")
-    lat("outpaint", a, "--by", 16, "-o", tmp_path / "o.png")
+    lat("outpaint", a, "--by", 10, "-o", tmp_path / "o.png")
     lat("blend", a, b, "-t", 0.3, "-o", tmp_path / "m.png")
     lat("blend", a, b, "--frames", 3, "-o", tmp_path / "m.webp")
     lat("paste", a, b, "--box", "0,0,64,64", "--at", "80,32", "-o", tmp_path / "p.png")
     lat("edit", a, "--direction", "sharpen", "--strength", 0.6, "-o", tmp_path / "e.lat")
     assert "sharpen" in lat("directions")
-    sizes = {"s-0": (64, 48), "s-1": (64, 48), "f": (250, 170), "o": (288, 208), "m": (250, 170), "p": (250, 170)}
+    sizes = {"s-0": (64, 48), "s-1": (64, 48), "f": (250, 170), "o": (270, 190), "m": (250, 170), "p": (250, 170)}
     for name, size in sizes.items():
         with Image.open(tmp_path / f"{name}.png") as made:
             assert made.size == size, name
@@ -279,6 +247,8 @@ def test_commands_from_picture_to_picture(tmp_path, small, photo):
     ("args", "message"),
     [
         (["fill", PHOTO, "--box", "760,0,64,64", "-o", "x.png"], "leaves the picture"),
+        (["paste", PHOTO, PHOTO, "--box", "700,0,99,9", "--at", "0,0", "-o", "x.png"], "leaves the picture"),
+        (["outpaint", PHOTO, "-o", "x.nonsense"], "no picture format"),
         (["edit", PHOTO, "--direction", "nonsense", "-o", "x.png"], "no direction nonsense; there are brighten"),
         (["sample", "--size", "big", "-o", "x.png"], "is not WxH"),
         (["sample", "-n", "2", "-o", "x.png"], "put {seed} into -o"),

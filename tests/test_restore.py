@@ -99,6 +99,6 @@ def test_the_command(codec, tmp_path, clean):
     assert codec.decode((tmp_path / "d.lat").read_bytes()).size == (48, 32)
     both = lat("--noise", 10, "--deblock", "-o", tmp_path / "x.png")
     assert both.exit_code == 2 and "say one of" in both.output
-    source.write_bytes(b"nothing")
+    clean.save(source, "PNG")
     failed = lat("--deblock", "-o", tmp_path / "x.png")
     assert failed.exit_code == 1 and "a.jpg: no JPEG" in failed.output

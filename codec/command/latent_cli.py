@@ -58,9 +58,7 @@ output_option = click.option("-o", "--output", required=True, help="File to writ
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 seed_option = click.option("--seed", type=int, default=0, show_default=True)
 common = together(model_option, quality_option, output_option, overwrite_option)
-box_option = click.option(
-    "--box", required=True, callback=parse_region, metavar="X,Y,W,H", help="In pixels; grown to whole 16 × 16 squares."
-)
+box_option = click.option("--box", required=True, callback=parse_region, metavar="X,Y,W,H", help="In pixels.")
 
 
 def read(source: str, model: str, quality: float):
@@ -106,6 +104,47 @@ def write(codec, latents, target: str, overwrite: bool) -> None:
             latents.save(file)
 
 
+def check_suffix(output: str) -> None:
+    """An error now, not after the work.
+
+    Raises: LatError where the suffix is none that can be written.
+    """
+    from codec import pictures
+
+    process.own()
+    if Path(output).suffix.lower() != ".lat":
+        pictures.output_format(output)
+
+
+def picture(source: str, model: str, output: str):
+    """(codec, Pillow image) of a picture or a .lat file, for tools that work on pixels.
+
+    Raises: LatError; also where the suffix of the output is none that can be written.
+    """
+    from codec import image as images
+
+    check_suffix(output)
+    data = files.read_bytes(source)
+    try:
+        if data[:8] == container.MAGIC:
+            codec = loaded.codec_for(container.parse(data).header.model)
+            return codec, codec.decode(data)
+        return loaded.codec(model), images.open_image(io.BytesIO(data), files.shown(source))
+    except LatError as error:
+        raise type(error)(about(error, files.shown(source))) from None
+
+
+def write_result(codec, image, target: str, quality: float, overwrite: bool) -> None:
+    """A .lat file or a picture, by the target's suffix.
+
+    Raises: LatError.
+    """
+    if Path(target).suffix.lower() == ".lat":
+        files.write_bytes(target, codec.encode(image, quality), overwrite)
+    else:
+        write_picture(image, target, overwrite)
+
+
 def write_picture(image, target: str, overwrite: bool) -> None:
     """By the target's suffix.
 
@@ -148,37 +187,32 @@ def sample(size, seed, count, temperature, model, quality, output, overwrite) ->
 
 
 temperature_option = click.option(
-    "--temperature", type=click.FloatRange(0, 4), default=0.0, show_default=True, help="0: likeliest; 1: texture."
+    "--temperature", type=click.FloatRange(0, 4), default=0.0, show_default=True, help="0: likeliest; 1: with texture."
 )
 
 
 @command(click.argument("source", metavar="IN"), box_option, seed_option, temperature_option, common)
 def fill(source, box, seed, temperature, model, quality, output, overwrite) -> None:
-    """Forget what is in a box and let the model fill it from around. For small holes."""
-    from codec.latent import generate
+    """Forget what is in a box and go on from its border. For small holes; all other pixels stay."""
+    from codec.latent import fill as filling
 
-    codec, latents = read(source, model, quality)
-    write(
-        codec,
-        generate.fill(codec, latents, generate.hole_of(latents, box), seed, temperature),
-        output,
-        overwrite,
-    )
+    codec, image = picture(source, model, output)
+    write_result(codec, filling.fill(codec, image, box, seed, temperature), output, quality, overwrite)
 
 
 @command(
     click.argument("source", metavar="IN"),
-    click.option("--by", type=click.IntRange(1, 1024), default=32, show_default=True, help="Pixels, in steps of 16."),
+    click.option("--by", type=click.IntRange(1, 1024), default=32, show_default=True, help="Pixels on every side."),
     seed_option,
     temperature_option,
     common,
 )
 def outpaint(source, by, seed, temperature, model, quality, output, overwrite) -> None:
-    """Go on beyond the borders, a few dozen pixels on every side."""
-    from codec.latent import generate
+    """Go on beyond the borders, a few dozen pixels on every side: light and colour, no objects."""
+    from codec.latent import fill as filling
 
-    codec, latents = read(source, model, quality)
-    write(codec, generate.outpaint(codec, latents, -(-by // container.LATENT), seed, temperature), output, overwrite)
+    codec, image = picture(source, model, output)
+    write_result(codec, filling.outpaint(codec, image, by, seed, temperature), output, quality, overwrite)
 
 
 @command(
@@ -211,18 +245,17 @@ def blend(first, second, t, frames, model, quality, output, overwrite) -> None:
     click.argument("patch", metavar="B"),
     box_option,
     click.option("--at", required=True, callback=parse_point, metavar="X,Y", help="Where in A, in pixels."),
-    click.option("--soft", type=click.FloatRange(0), default=2.0, show_default=True, help="Fade over so many latents."),
     common,
 )
-def paste(target, patch, box, at, soft, model, quality, output, overwrite) -> None:
-    """A box of B into A, with soft borders, on the grid of 16 pixels."""
-    from codec.latent import edit
+def paste(target, patch, box, at, model, quality, output, overwrite) -> None:
+    """A box of B into A, without a seam: light and colour of the patch are made to fit at its border."""
+    from codec.latent import fill as filling
 
-    codec, a = read(target, model, quality)
-    _, b = read(patch, model, quality)
-    left, top, right, bottom = (box[0] // 16, box[1] // 16, -(-box[2] // 16), -(-box[3] // 16))
-    pasted = edit.paste(codec, a, b[top:bottom, left:right], (at[0] // 16, at[1] // 16), soft)
-    write(codec, pasted, output, overwrite)
+    codec, image = picture(target, model, output)
+    _, other = picture(patch, model, output)
+    if box[2] > other.width or box[3] > other.height:
+        raise LatError(f"{patch}: box {box} leaves the picture of {other.width} × {other.height}")
+    write_result(codec, filling.paste(image, other.crop(box), at), output, quality, overwrite)
 
 
 @command(
@@ -262,33 +295,25 @@ def directions(model) -> None:
 )
 def restore(source, noise, deblock, upscale, model, quality, output, overwrite) -> None:
     """Remove noise or JPEG's blocks, or double the size. Takes as long as coding the picture sixteen times."""
-    from codec import image as images
-    from codec import pictures
     from codec.command.runs import progress_bar
     from codec.latent import restore as restoring
 
     if (noise is not None) + deblock + (upscale is not None) != 1:
         raise click.UsageError("say one of --noise σ, --deblock and --upscale 2")
-    if Path(output).suffix.lower() != ".lat":
-        pictures.output_format(output)  # an error now, not after the work
-    process.own()
-    data, codec = files.read_bytes(source), loaded.codec(model)
     with progress_bar("passes", False) as progress:
-        try:
-            if deblock:
+        if deblock:
+            check_suffix(output)
+            codec, data = loaded.codec(model), files.read_bytes(source)
+            try:
                 image = restoring.deblock(codec, data, progress)
-            else:
-                image = images.open_image(io.BytesIO(data), files.shown(source))
-                if noise is not None:
-                    image = restoring.denoise(codec, image, noise, progress)
-                else:
-                    image = restoring.upscale(codec, image, progress)
-        except LatError as error:
-            raise type(error)(about(error, files.shown(source))) from None
-    if Path(output).suffix.lower() == ".lat":
-        files.write_bytes(output, codec.encode(image, quality), overwrite)
-    else:
-        write_picture(image, output, overwrite)
+            except LatError as error:
+                raise LatError(about(error, files.shown(source))) from None
+        else:
+            codec, image = picture(source, model, output)
+            image = (
+                restoring.denoise(codec, image, noise, progress) if noise else restoring.upscale(codec, image, progress)
+            )
+    write_result(codec, image, output, quality, overwrite)
 
 
 def pictures_in(folder: Path, suffixes: set[str]) -> list[Path]:

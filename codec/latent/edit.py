@@ -1,4 +1,4 @@
-"""Edits of latents that come back through the same decoder: blends, patches, and directions found from pairs.
+"""Edits of latents that come back through the same decoder: blends, and directions found from pairs.
 
 A direction is what a change of the picture (sharper, brighter, more colour …) does to each channel of ŷ, fitted on
 pairs of a photograph and its changed version: Δ = shift + scale · ŷ, in natural units, one shift and one scale
@@ -32,30 +32,11 @@ class Direction:
 
 
 def blend(codec: Codec, a: Latents, b: Latents, t: float) -> Latents:
-    """(1 − t)·a + t·b; t beyond 0 … 1 extrapolates. b is brought to a's rate row; sizes must agree."""
-    return a * (1 - t) + b.at_row(codec, a.row) * t
+    """(1 − t)·a + t·b; t beyond 0 … 1 extrapolates. b is brought to a's rate row; sizes must agree.
 
-
-def paste(codec: Codec, target: Latents, patch: Latents, at: tuple[int, int], soft: float = 1.0) -> Latents:
-    """`patch` over `target` with its top left corner at latent position `at` (x, y), fading in over `soft` latents.
-
-    Raises: LatError where the patch leaves the target.
+    It looks like a cross-fade of pixels, because most of g_s is linear; only fine texture stays sharper.
     """
-    x, y = at
-    width, height = patch.grid
-    if x < 0 or y < 0 or x + width > target.grid[0] or y + height > target.grid[1]:
-        raise LatError(f"a patch of {width} × {height} latents at {x}, {y} leaves {target.grid[0]} × {target.grid[1]}")
-    mask = np.minimum.outer(ramp(height, soft), ramp(width, soft))
-    values = target.y_hat.copy()
-    under = values[:, y : y + height, x : x + width]
-    under += mask * (patch.at_row(codec, target.row).y_hat - under)
-    return target.with_y(values)
-
-
-def ramp(length: int, soft: float) -> np.ndarray:
-    """Rises from the ends of a side to 1 over `soft` positions."""
-    inside = np.arange(length) + 0.5
-    return np.clip(np.minimum(inside, length - inside) / max(soft, 0.5), 0, 1)
+    return a * (1 - t) + b.at_row(codec, a.row) * t
 
 
 def apply(codec: Codec, latents: Latents, direction: Direction, strength: float) -> Latents:

@@ -21,7 +21,7 @@ from PIL import Image
 from codec.coder import Codec, Progress
 from codec.container import LATENT
 from codec.errors import LatError
-from codec.image import as_picture, to_pillow
+from codec.image import as_picture, rounded, to_pillow
 from codec.latent.latents import Latents
 
 PLACES = [(x, y) for x in range(0, LATENT, 4) for y in range(0, LATENT, 4)]  # of the grid
@@ -87,8 +87,9 @@ def row_of_noise(codec: Codec, sigma: float) -> int:
     """
     if not 0 < sigma <= 255:
         raise ValueError(f"noise must have a σ above 0 and up to 255 grey levels, got {sigma}")
-    wanted = 3 / (2 * math.log(2) * sigma**2)
-    return int(np.abs(np.log(codec.model.lambdas.cpu().numpy() / wanted)).argmin())
+    wanted, cfg = 3 / (2 * math.log(2) * sigma**2), codec.cfg
+    place = math.log(wanted / cfg.lambda_min) / math.log(cfg.lambda_max / cfg.lambda_min)  # λ rises geometrically
+    return round(min(max(place, 0), 1) * (cfg.rates - 1))
 
 
 def spun(codec: Codec, pixels: np.ndarray, sigma: float, progress: Progress | None) -> np.ndarray:
@@ -161,10 +162,6 @@ def parted(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 def joined(x: np.ndarray, alpha: np.ndarray | None, metadata: dict[str, bytes]) -> Image.Image:
     pixels = rounded(x)
     return to_pillow(pixels if alpha is None else np.concatenate([pixels, alpha], 2), metadata)
-
-
-def rounded(x: np.ndarray) -> np.ndarray:
-    return np.clip(np.round(x), 0, 255).astype(np.uint8)
 
 
 def resized(x: np.ndarray, factor: float, filter: Image.Resampling) -> np.ndarray:
