@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -104,7 +105,7 @@ def worker_of(driver: int, engine: str) -> int:
 @click.option("--count", default=500, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(photos: tuple[Path, ...], count: int, out: Path) -> None:
-    result = {"processor": processor(), "cores": os.cpu_count(), "runs": [], "killed": []}
+    result: dict[str, Any] = {"processor": processor(), "cores": os.cpu_count(), "runs": [], "killed": []}
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "photos"
         source.mkdir()

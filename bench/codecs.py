@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import PIL
@@ -24,6 +25,23 @@ from PIL import Image, features
 
 import codec
 from codec.weights import BEST
+
+
+class Codec(Protocol):
+    """What each of them has."""
+
+    tuned: str
+    settings: tuple
+    version: str
+
+    def __init__(self, model: str): ...
+
+    @property
+    def suffix(self) -> str | None: ...
+
+    def encode(self, image: Image.Image, setting: int) -> bytes: ...
+
+    def decode(self, data: bytes) -> Image.Image: ...
 
 
 class Lat:
@@ -275,7 +293,7 @@ class CompressAI:
         return Image.fromarray((x * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
 
 
-CODECS = {
+CODECS: dict[str, type[Codec]] = {
     "lat": Lat,
     "lat-best": LatBest,
     "jpeg": Jpeg,
@@ -294,7 +312,7 @@ CODECS = {
 }
 
 
-def build(name: str, model: str, compressai: dict[str, dict[int, Path]]):
+def build(name: str, model: str, compressai: dict[str, dict[int, Path]]) -> Codec:
     """The codec of that name: `model` are lat's weights, `compressai` the weights of the zoo's models.
 
     Raises: ImportError where its package is missing.

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 import click
 import torch
@@ -25,11 +26,11 @@ RUNS = {"two processes of 4": (2, 4), "one of 8": (1, 8), "one of 4": (1, 4)}
 
 def run(photos: Path, batch: int, minutes: float) -> None:
     """In a process of its own: a run at a constant learning rate, that no clock may influence."""
-    torch.rand_like = lambda v: torch.full_like(v, 0.75)  # processes draw different noise
     torch.set_num_threads(1)
-    loop.CHECKPOINT_SECONDS, loop.CLOCK_STEPS = 0.0, EVERY
+    loop.CHECKPOINT_SECONDS, loop.CLOCK_STEPS = 0, EVERY
     recipe = loop.Recipe(batch=batch, crop=128, warmup=20, decay=1e-9, final_part=0.0, ema=0.9)
-    with tempfile.TemporaryDirectory() as folder:
+    noise = patch("torch.rand_like", lambda v: torch.full_like(v, 0.75))  # processes draw different noise
+    with noise, tempfile.TemporaryDirectory() as folder:
         loop.train(SMALL, recipe, [photos], Path(folder) / "run.ckpt", minutes, "small")
 
 
@@ -46,13 +47,14 @@ def main(photos: Path, minutes: float, out: Path | None, batch: int | None) -> N
     for name, (processes, batch) in RUNS.items():
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         command = [sys.executable, *(launcher if processes > 1 else []), "-m", "bench.distributed"]
-        command += ["--data", photos, "--minutes", str(minutes), "--batch", str(batch)]
+        command += ["--data", str(photos), "--minutes", str(minutes), "--batch", str(batch)]
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         losses = re.findall(r"step (\d+)  checkpoint; held-out log-loss (\S+)", printed)
         curves[name] = {int(step): float(loss) for step, loss in losses}
     steps = sorted(set.intersection(*map(set, curves.values())))
-    result = {"steps": steps} | {name: [curve[s] for s in steps] for name, curve in curves.items()}
-    two, *others = (result[name] for name in RUNS)
+    looks = {name: [curve[s] for s in steps] for name, curve in curves.items()}
+    result: dict[str, object] = {"steps": steps, **looks}
+    two, *others = (looks[name] for name in RUNS)
     for name, other in zip(list(RUNS)[1:], others):
         apart = sum(abs(a - b) for a, b in zip(two, other)) / len(steps)
         result[f"mean distance of two processes from {name}"] = round(apart, 4)

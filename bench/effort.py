@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -36,12 +37,13 @@ QUALITIES = (10, 30, 50, 70, 90)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(images: Path, settings: str, every: int, model: str, out: Path) -> None:
     codec, files = Codec.load(model), [*pictures(images).values()][::every]
-    result = {"weights": codec.name, "processor": processor(), "threads": torch.get_num_threads()}
+    result: dict[str, Any] = {"weights": codec.name, "processor": processor(), "threads": torch.get_num_threads()}
     result |= {"pictures": len(files), "qualities": QUALITIES, "settings": {}}
-    base = None
+    base: dict[str, list[float]] | None = None
     for setting in settings.split(","):
         effort, tune = (setting.split() + ["psnr"])[:2]
-        curve, seconds = {"bpp": [], "psnr": [], "ms_ssim": []}, 0.0
+        curve: dict[str, list[float]] = {"bpp": [], "psnr": [], "ms_ssim": []}
+        seconds = 0.0
         for quality in QUALITIES:
             sums = np.zeros(3)
             for path in files:
@@ -51,11 +53,11 @@ def main(images: Path, settings: str, every: int, model: str, out: Path) -> None
                 data = codec.encode(image, quality, effort=int(effort), tune=tune)
                 seconds += time.perf_counter() - start
                 pair = np.asarray(image), np.asarray(codec.decode(data))
-                sums += (
-                    8 * len(data) / (image.width * image.height),
-                    psnr(*pair),
-                    scaled("ms_ssim", [ms_ssim(*pair)])[0],
-                )
+                similarity = ms_ssim(*pair)
+                if similarity is None:
+                    raise click.ClickException(f"{path} is too small for MS-SSIM")
+                bpp = 8 * len(data) / (image.width * image.height)
+                sums += bpp, psnr(*pair), scaled("ms_ssim", [similarity])[0]
             for name, value in zip(curve, sums / len(files)):
                 curve[name].append(float(value))
         base = base or curve

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -37,7 +38,8 @@ def float_bits(codec: Codec, image: Image.Image, quality: float) -> float:
 @click.option("--model", default=DEFAULT, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(images: Path, model: str, out: Path) -> None:
-    codec, rows = Codec.load(model), []
+    codec = Codec.load(model)
+    rows: list[dict[str, Any]] = []
     for name, path in pictures(images).items():
         image = load(path)
         for quality in (5, 35, 65, 95):

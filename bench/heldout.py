@@ -31,7 +31,7 @@ ROWS = range(2, 64, 10)
 @torch.no_grad()
 def curves(model: Model, crops: Tensor, lambdas: Tensor) -> np.ndarray:
     """(3, crops, λ): estimated bits per pixel, squared error on the 0..255 scale, log(R + λD); rows nearest to λ."""
-    model, out = model.to(memory_format=torch.channels_last), np.empty((3, len(crops), len(lambdas)))
+    model, out = model.channels_last(), np.empty((3, len(crops), len(lambdas)))
     for i, crop in enumerate(crops):
         for k, of in enumerate(lambdas):
             q = (model.lambdas / of).log().abs().argmin()[None]

@@ -7,8 +7,11 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+
+Result = TypeVar("Result")
 
 PATIENCE_SECONDS = 2.0  # a call that takes longer is timed once: it need not be repeated to be sure of two digits
 
@@ -21,7 +24,7 @@ def processor() -> str:
     return f"{names[0] if names else platform.processor()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def timed(action: Callable, repeats: int, patience: float = PATIENCE_SECONDS) -> tuple[object, float, int]:
+def timed(action: Callable[[], Result], repeats: int, patience: float = PATIENCE_SECONDS) -> tuple[Result, float, int]:
     """Result of a call, the median of its seconds, and how often it was timed."""
     times: list[float] = []
     while len(times) < repeats and (not times or times[-1] < patience):
@@ -36,7 +39,7 @@ def memory_kb(field: str) -> int:
     return int(status.split(f"{field}:")[1].split()[0])
 
 
-def peak_mb(action: Callable) -> tuple[object, float]:
+def peak_mb(action: Callable[[], Result]) -> tuple[Result, float]:
     """Result of a call, and the MB of resident memory that it adds at most, child processes included (Linux)."""
     import resource
 

@@ -28,7 +28,7 @@ def shipped_photographs() -> list[Path]:
     for place, files in names.items():
         package, _, inside = place.partition("/")
         spec = importlib.util.find_spec(package)
-        if spec:
+        if spec and spec.submodule_search_locations:
             folder = Path(spec.submodule_search_locations[0]) / inside
             found += [folder / name for name in files if (folder / name).exists()]
     return found

@@ -18,11 +18,15 @@ import click
 from .metrics import bd_rate
 
 
-def over_ranges(curves: dict[str, dict], against: str, ranges: list[tuple[float, float]]) -> dict[str, list]:
+def over_ranges(
+    curves: dict[str, dict], against: str, ranges: list[tuple[float, float]]
+) -> dict[str, list[float | None]]:
     """[curve][range]: % bytes against the reference, None where one of the two does not reach all of the range."""
-    reference, table = curves[against], {}
+    reference = curves[against]
+    table: dict[str, list[float | None]] = {}
     for name, curve in curves.items():
-        row = table[name] = []
+        row: list[float | None] = []
+        table[name] = row
         for wanted in ranges:
             percent, *covered = bd_rate(reference["bpp"], reference["psnr"], curve["bpp"], curve["psnr"], wanted)
             row.append(None if math.isnan(percent) or tuple(covered) != wanted else round(percent, 2))

@@ -21,7 +21,7 @@ from plotly.offline import get_plotlyjs
 
 from codec.weights import DEFAULT
 
-from .codecs import CODECS
+from .codecs import CODECS, Codec
 from .metrics import LABELS, METRICS, psnr, scaled
 from .photos import pictures, spread
 
@@ -183,7 +183,7 @@ def bd_table(result: dict) -> str:
     return f"<table id=bd><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def at_bytes(codec, image: Image.Image, size: int) -> bytes:
+def at_bytes(codec: Codec, image: Image.Image, size: int) -> bytes:
     """The rival's file of the highest quality in no more than `size` bytes (else its smallest), by bisection."""
     low, high = 1, 96
     while high - low > 1:
@@ -201,7 +201,8 @@ def data_url(image: Image.Image) -> str:
 
 def comparisons(model: str, files: list[Path], setting: int) -> list[dict]:
     """Per picture: original, lat, and each rival at lat's bytes; formats that browsers show as the file itself."""
-    codecs, out = {}, []
+    codecs: dict[str, Codec] = {}
+    out = []
     for name in ("lat", *RIVALS):
         try:
             codecs[name] = CODECS[name](model)
@@ -210,7 +211,7 @@ def comparisons(model: str, files: list[Path], setting: int) -> list[dict]:
     for path in files:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
-        original, size = np.asarray(image), None
+        original, size = np.asarray(image), 0
         views = [{"name": "original", "url": data_url(image), "label": "original"}]
         for name, codec in codecs.items():
             data = codec.encode(image, setting) if name == "lat" else at_bytes(codec, image, size)

@@ -31,7 +31,7 @@ import torch
 from codec.files import write_bytes
 from codec.weights import DEFAULT
 
-from .codecs import CODECS, build
+from .codecs import CODECS, Codec, build
 from .machine import peak_mb, processor, timed
 from .metrics import METRICS, bd_rate, scaled
 from .photos import load, pictures, spread
@@ -42,7 +42,7 @@ STORE_SECONDS = 2.0  # rows finished since are lost by a kill
 
 # In the worker processes: the codec is built once in each.
 
-_codec = None
+_codec: Codec
 
 
 def start_worker(name: str, model: str, compressai: dict) -> None:
@@ -135,8 +135,8 @@ def per_image(reference: list[dict], other: list[dict], metric: str) -> dict | N
     """BD-rates picture by picture: their mean and both ends. None where a picture has none."""
     rates = {}
     for image in sorted({r["image"] for r in reference} & {r["image"] for r in other}):
-        curves = [means([r for r in rows if r["image"] == image]) for rows in (reference, other)]
-        if found := compare(*curves, metric):
+        a, b = (means([r for r in rows if r["image"] == image]) for rows in (reference, other))
+        if found := compare(a, b, metric):
             rates[image] = found["percent"]
     if not rates:
         return None

@@ -78,7 +78,7 @@ def best(similarity: np.ndarray) -> dict[str, float]:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(photos: tuple[Path, ...], count: int, model: str, out: Path) -> None:
     codec = Codec.load(model)
-    originals = []
+    originals: list[Image.Image] = []
     for data in read_files(list(photos)):
         pixels = decode_rgb(data)
         if pixels is not None and len(originals) < count:

@@ -97,6 +97,7 @@ def main(images: Path, quality: int, threads: int, repeats: int, largest: float,
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         compressai = random_mbt2018_mean(folder)
+        codecs: list[tuple[str, tuple[str, str, dict], int]]  # label, what `start_worker` takes, setting
         codecs = [(f"lat {weights}", ("lat", weights, {}), quality) for weights in cards()]
         codecs += [(rival, (rival, DEFAULT, {}), setting) for rival, setting in RIVALS.items()]
         codecs += [(model, (model, DEFAULT, compressai), 4) for model in compressai]

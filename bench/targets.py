@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -27,7 +28,9 @@ PSNR = (30.0, 34.0, 38.0)
 @click.option("-m", "--model", default=DEFAULT, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(images: Path, model: str, out: Path) -> None:
-    codec, sizes, qualities = Codec.load(model), [], []
+    codec = Codec.load(model)
+    sizes: list[dict[str, Any]] = []
+    qualities: list[dict[str, Any]] = []
     for name, path in pictures(images).items():
         image = load(path)
         for bpp in BPP:

@@ -250,7 +250,7 @@ class Context(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Values, h (B, 2 · channels, H, W) of μ and log σ -> quantised values, μ, log σ, each (B, channels, H, W)."""
         reduced = self.start(h)
-        masks = pass_masks(self.channels, *values.shape[2:], device=values.device)
+        masks = pass_masks(self.channels, values.shape[2], values.shape[3], values.device)
         known = mean = log_sigma = torch.zeros_like(values)
         for t, mask in enumerate(masks):
             params = h if t == 0 else self.step(t, h, reduced, known)
@@ -262,6 +262,8 @@ class Context(nn.Module):
 
 class Model(nn.Module):
     """The whole codec as a trainable network. `forward` is the training pass."""
+
+    lambdas: Tensor  # (rates,)
 
     def __init__(self, cfg: Config):
         super().__init__()
@@ -284,6 +286,10 @@ class Model(nn.Module):
         self.gain_z = nn.Parameter(torch.zeros(n, z))
         self.z_prior = nn.Parameter(torch.zeros(n, 2 * z))  # first guess of μ and log σ of z
         self.register_buffer("lambdas", log_lambdas(cfg).exp(), persistent=False)
+
+    def channels_last(self) -> Model:
+        """This model, its weights laid out as convolutions want them."""
+        return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     @torch.no_grad()
     def init_linear(self, mean: Tensor, basis: Tensor, variance: Tensor) -> None:

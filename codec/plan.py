@@ -11,13 +11,16 @@ import glob
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePath
 from secrets import token_hex
+from typing import TypeVar
 
 from codec import kinds
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def search(folder: Path, suffixes: set[str], found: Found) -> None:
     def unreadable(error: OSError) -> None:
         found.failed.append(Job(str(error.filename), "", f"{error.filename}: cannot be listed: {error.strerror}"))
 
-    inside = []
+    inside: list[Path] = []
     for where, folders, names in os.walk(folder, onerror=unreadable):
         inside += (Path(where, name) for name in names)
         found.passed_over += ("linked folder" for name in folders if os.path.islink(Path(where, name)))
@@ -105,7 +108,7 @@ def plan(found: Found, out_dir: str | None, suffix: str) -> list[Job]:
     return distinct([str(s) for s in found.files], targets, folds_case) + found.failed
 
 
-def named(places: list[PurePath], suffix: str, folds: Callable[[PurePath], bool]) -> list[PurePath]:
+def named(places: Sequence[AnyPath], suffix: str, folds: Callable[[AnyPath], bool]) -> list[AnyPath]:
     """Paths with another suffix; those that would be one keep their own: a.jpg, a.png -> a.jpg.lat, a.png.lat."""
     chosen = [place.with_suffix(suffix) for place in places]
     longer = [place.with_name(place.name + suffix) for place in places]
@@ -118,7 +121,7 @@ def named(places: list[PurePath], suffix: str, folds: Callable[[PurePath], bool]
         chosen = again
 
 
-def distinct(sources: list[str], targets: list[PurePath], folds: Callable[[PurePath], bool]) -> list[Job]:
+def distinct(sources: list[str], targets: Sequence[AnyPath], folds: Callable[[AnyPath], bool]) -> list[Job]:
     """A job for each source; those that share a target get an error that names another one.
 
     One file that was given under two names is one job.
@@ -139,7 +142,7 @@ def distinct(sources: list[str], targets: list[PurePath], folds: Callable[[PureP
     return list(jobs.values())
 
 
-def keys(targets: list[PurePath], folds: Callable[[PurePath], bool]) -> list[str]:
+def keys(targets: Sequence[AnyPath], folds: Callable[[AnyPath], bool]) -> list[str]:
     """What tells targets apart: their names, or where the file system does not tell case, what is left of these."""
     folded = [unicodedata.normalize("NFC", str(t)).casefold() for t in targets]
     count = Counter(folded)

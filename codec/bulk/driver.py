@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePosixPath
+from typing import Any
 
 from codec import files, kinds
 from codec.bulk.engines import ENGINES, WorkerDied
@@ -83,7 +84,8 @@ def jobs_of(plan: Plan, source: Store, target: Store, suffixes: set[str], todo: 
             names.append(place)
 
     def folds(place: PurePosixPath) -> bool:
-        return target.local and not plan.shards and folds_case(PurePosixPath(target.path(str(place))))
+        path = target.path(str(place))
+        return path is not None and not plan.shards and folds_case(PurePosixPath(path))
 
     planned = distinct([str(name) for name in names], named(names, ".lat", folds), folds)
     return [replace(job, stamp=stamps[job.source]) for job in planned]
@@ -126,7 +128,8 @@ def run(plan: Plan, jobs: list[Job], engine: str, workers: int | None, size: int
     cuts = range(0, len(jobs), size)
     queue = deque(Batch(f"{run}-{i:06}", tuple(jobs[at : at + size])) for i, at in enumerate(cuts))
     pool = ENGINES[engine](make_worker, workers)
-    idle, running, deaths = list(range(min(pool.count, len(queue)))), {}, 0
+    running: dict[Any, tuple[int, Batch]] = {}
+    idle, deaths = list(range(min(pool.count, len(queue)))), 0
     try:
         while queue or running:
             while idle and queue:

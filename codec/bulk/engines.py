@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Protocol
 
 from codec import process
 from codec.bulk.worker import Batch, Worker
@@ -17,6 +18,25 @@ from codec.job import Row
 
 class WorkerDied(Exception):
     """The process of a worker ended: killed, or out of memory."""
+
+
+class Engine(Protocol):
+    """`count` workers, numbered from 0; what `submit` returns stands for the rows of that batch."""
+
+    count: int
+
+    def submit(self, worker: int, work: Batch) -> Any: ...
+
+    def ready(self, futures: list) -> Any:
+        """One whose batch is done; waits for it."""
+
+    def result(self, future: Any) -> list[Row]:
+        """Raises: WorkerDied."""
+
+    def replace(self, worker: int) -> None:
+        """A new worker in the place of a dead one."""
+
+    def stop(self) -> None: ...
 
 
 class LocalEngine:
@@ -69,6 +89,7 @@ def _start(make_worker: Callable[[], Worker], alone: bool = False) -> None:
 
 
 def _run(work: Batch) -> list[Row]:
+    assert _worker is not None  # made by `_start`
     return _worker.run(work)
 
 
@@ -124,4 +145,4 @@ class RayWorker:
         return self.worker.run(work)
 
 
-ENGINES = {"local": LocalEngine, "ray": RayEngine}
+ENGINES: dict[str, Callable[[Callable[[], Worker], int | None], Engine]] = {"local": LocalEngine, "ray": RayEngine}

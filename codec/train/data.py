@@ -26,8 +26,9 @@ def read_files(sources: list[Path]) -> Iterator[bytes]:
         else:
             with tarfile.open(source) as tar:
                 for member in tar:
-                    if Path(member.name).suffix.lower() in SUFFIXES:
-                        yield tar.extractfile(member).read()
+                    content = tar.extractfile(member) if Path(member.name).suffix.lower() in SUFFIXES else None
+                    if content:  # no folder
+                        yield content.read()
 
 
 def decode_rgb(data: bytes) -> np.ndarray | None:

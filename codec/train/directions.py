@@ -31,7 +31,7 @@ def warm(image: Image.Image) -> Image.Image:
 
 
 def noisy(image: Image.Image) -> Image.Image:
-    noise = np.random.default_rng(0).normal(0, 8, np.shape(image))
+    noise = np.random.default_rng(0).normal(0, 8, np.asarray(image).shape)
     return Image.fromarray(np.clip(np.asarray(image) + noise + 0.5, 0, 255).astype(np.uint8))
 
 
@@ -71,8 +71,8 @@ def main(sources: tuple[Path, ...], pairs: tuple[str, ...], count: int, model: s
     found = edit.load(path) if path.exists() else {}
     if sources:
         torch.manual_seed(0)
-        crops = Photos(list(sources), torch.device("cpu")).crops(count, 256)
-        crops = [Image.fromarray((c.permute(1, 2, 0) * 255).round().byte().numpy()) for c in crops]
+        photographs = Photos(list(sources), torch.device("cpu")).crops(count, 256)
+        crops = [Image.fromarray((c.permute(1, 2, 0) * 255).round().byte().numpy()) for c in photographs]
         found |= {name: edit.fit(codec, changed(crops, name)) for name in CHANGES}
     for spec in pairs:
         name, _, folder = spec.partition("=")

@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -24,7 +25,7 @@ from codec import entropy_model
 from codec.coder import Codec
 from codec.config import PASSES, SIGMA_MIN, Config
 from codec.engine.whole_numbers import LIMIT, SUM_LIMIT
-from codec.model import Model
+from codec.model import Block, Depthwise, Model, Pointwise
 from codec.rans import quantise_pmf
 from codec.train.data import Photos
 from codec.train.loop import load_networks
@@ -90,11 +91,14 @@ def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
     cfg, tops = model.cfg, record_inputs(model, crops)
     out: dict[str, Tensor] = {}
 
-    def put(name: str, layer: nn.Module | tuple[Tensor, Tensor], inputs: Exponents, outputs: Exponents) -> None:
+    def put(
+        name: str, layer: Pointwise | Depthwise | tuple[Tensor, Tensor], inputs: Exponents, outputs: Exponents
+    ) -> None:
         weight, bias = layer if isinstance(layer, tuple) else (layer.weight, layer.bias)
         out.update({f"{name}.{k}": v for k, v in quantise(weight, bias, inputs, outputs).items()})
 
     def put_block(name: str, block: nn.Module, stream: Exponents) -> None:
+        assert isinstance(block, Block)
         inner, spread = exponents(tops[f"{name}.spatial"]), exponents(tops[f"{name}.contract"])
         mixed = exponents(tops[f"{name}.mix_out"])
         put(f"{name}.mix_in", block.mix_in, stream, inner)
@@ -145,6 +149,7 @@ def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
         into = [tops[f"{b}.{part}"] for b in body for part in ("mix_in", "expand")]
         stream = exponents(*into, tops[f"{name}.out"])
         for a, layer in zip(adapt, context.adapt):
+            assert isinstance(layer, Pointwise)
             scaled = torch.cat([layer.weight[:, :p].double(), layer.weight[:, p:].double() * context.scale], 1)
             put(a, (scaled, layer.bias), torch.cat([reduced, narrowed]), stream)
         for b, block in zip(body, context.body):
@@ -259,7 +264,8 @@ def main(
     data = weights_bytes(model, photos.crops(CROPS, 384), name)
     out.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
-    described = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "kmac_per_pixel": model.cfg.macs()}
+    described: dict[str, Any] = {"name": name, "sha256": hashlib.sha256(data).hexdigest()}
+    described |= {"kmac_per_pixel": model.cfg.macs()}
     described |= {"training": {k: v for k, v in meta.items() if k != "config"}, "config": meta["config"]}
     if note:
         described["training"]["note"] = note

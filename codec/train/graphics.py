@@ -168,10 +168,10 @@ def line_art(s: Sheet) -> None:
 
 def map_(s: Sheet) -> None:
     """Regions of flat colours between smooth borders, roads, names."""
-    heights = Image.fromarray(s.rng.random((s.whole(4, 20), s.whole(4, 20)), np.float32))
-    heights = np.asarray(heights.resize((2 * s.size, 2 * s.size), Image.Resampling.BICUBIC))
+    coarse = Image.fromarray(s.rng.random((s.whole(4, 20), s.whole(4, 20)), np.float32))
+    heights = np.asarray(coarse.resize((2 * s.size, 2 * s.size), Image.Resampling.BICUBIC))
     levels = np.quantile(heights, np.linspace(0.1, 0.9, s.whole(3, 10)))
-    colours = np.uint8([s.colour(120, 256) for _ in range(len(levels) + 1)])
+    colours = np.array([s.colour(120, 256) for _ in range(len(levels) + 1)], np.uint8)
     big = enlarged(s)
     big.put(Image.fromarray(colours[np.digitize(heights, levels)]))
     for _ in range(s.whole(3, 20)):
@@ -191,7 +191,8 @@ def gradient(s: Sheet) -> Image.Image:
     t = np.hypot(x - cx, y - cy) if s.chance(0.3) else np.cos(angle) * x + np.sin(angle) * y
     t = ((t - t.min()) / np.ptp(t))[..., None]
     noise = s.rng.random((s.size, s.size, 1), np.float32) if s.chance(0.3) else 0.5
-    return Image.fromarray(np.uint8(np.float32(s.colour()) * (1 - t) + np.float32(s.colour()) * t * 254 / 255 + noise))
+    one, other = (np.array(s.colour(), np.float32) for _ in range(2))
+    return Image.fromarray((one * (1 - t) + other * t * 254 / 255 + noise).astype(np.uint8))
 
 
 def slide(s: Sheet) -> None:

@@ -20,12 +20,14 @@ from collections import deque
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
 
 from codec.config import Config
@@ -92,17 +94,18 @@ def faster_dtype(device: torch.device) -> torch.dtype:
             x @ x
             times.append(time.perf_counter() - start)
         seconds[dtype] = min(times)
-    return min(seconds, key=seconds.get)
+    return min(seconds, key=seconds.__getitem__)
 
 
 def optimizers(model: Model, recipe: Recipe, dtype: torch.dtype) -> dict[str, torch.optim.Optimizer]:
     """Muon for every weight kept as a matrix in a layer; Adam for biases, depthwise kernels, gains and priors."""
     tables = {name for name, _ in model.named_parameters(recurse=False)}
-    matrices, rest = [], []
+    matrices: list[Parameter] = []
+    rest: list[Parameter] = []
     for name, p in model.named_parameters():
         (matrices if p.ndim == 2 and name not in tables else rest).append(p)
     shortcut = model.g_s.linear.weight
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [p for p in matrices if p is not shortcut]},
         {"params": [shortcut], "lr": recipe.lr_muon * SHORTCUT_RATE},
     ]
@@ -225,12 +228,12 @@ def train(
         tensors, described = load_networks(start)
         trained = replace(cfg, **{k: described["config"][k] for k in ("rates", "lambda_min", "lambda_max")})
         grow(at_lambdas(tensors, trained, cfg), model, patches(photos))
-    model = model.to(device, memory_format=torch.channels_last)
+    model = model.to(device).channels_last()
     dtype, distortion = faster_dtype(device), DISTORTIONS[recipe.tune]
     opts = optimizers(model, recipe, dtype)
     groups = [(group, group["lr"]) for opt in opts.values() for group in opt.param_groups]
     ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    averaged = Model(cfg).to(device).to(memory_format=torch.channels_last).eval()
+    averaged = Model(cfg).to(device).channels_last().eval()
     step, elapsed = 0, 0.0
     if going_on:
         tensors, meta = load_checkpoint(out)
@@ -299,5 +302,5 @@ def train(
             last = time.monotonic()
     if world > 1:
         dist.barrier()  # the first process writes longer than the others
-        network = loss = bpp = x_hat = None  # what holds on to the process group goes before it
+        network, loss, bpp, x_hat = model, None, None, None  # what holds on to the process group goes before it
         dist.destroy_process_group()

@@ -41,7 +41,7 @@ class Muon(torch.optim.Optimizer):
         self.dtype = dtype
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self) -> None:  # type: ignore[override]  # torch's takes a closure too: nothing here has one
         for group in self.param_groups:
             params, momentum = [p for p in group["params"] if p.grad is not None], group["momentum"]
             for p in params:

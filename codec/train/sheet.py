@@ -37,7 +37,9 @@ def find_fonts(folders: list[Path]) -> list[str]:
 
 @functools.lru_cache(maxsize=1024)
 def font(path: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+    face = ImageFont.truetype(path, size) if path else ImageFont.load_default(size)
+    assert isinstance(face, ImageFont.FreeTypeFont)  # the default one too, where a size is asked for
+    return face
 
 
 @functools.lru_cache(maxsize=1)
@@ -74,7 +76,8 @@ class Sheet:
         return bool(self.rng.random() < p)
 
     def colour(self, low: int = 0, high: int = 256) -> Colour:
-        return tuple(int(v) for v in self.rng.integers(low, high, 3))
+        red, green, blue = self.rng.integers(low, high, 3).tolist()
+        return red, green, blue
 
     def theme(self, dark: float = 0.3) -> tuple[Colour, Colour]:
         """Paper and ink: mostly black on white or nearly, sometimes the other way round, sometimes in colour."""
@@ -121,7 +124,8 @@ class Sheet:
         alpha = np.asarray(mask, np.float32).reshape(height, width, 3) / 255
         box = (left, top, left + width, top + height)
         under = np.asarray(self.image.crop(box), np.float32)
-        self.image.paste(Image.fromarray(np.uint8(under + (np.float32(ink) - under) * alpha + 0.5)), box)
+        shown = under + (np.array(ink, np.float32) - under) * alpha
+        self.image.paste(Image.fromarray((shown + 0.5).astype(np.uint8)), box)
 
     def paragraph(self, box: tuple[int, int, int, int], face: ImageFont.FreeTypeFont, ink: Colour) -> None:
         """Prose that fills a box."""
