@@ -46,6 +46,8 @@ FIGURES = [
     Figure("heldout", "--data SHARD.tar NETWORK... --out RESULT", "training", 10, ""),
     Figure("latents sample", "--data KODAK --out RESULT", "kodak", 5, "sample.json"),
     Figure("latents fill", "--data KODAK --out RESULT", "kodak", 20, "fill.json"),
+    Figure("latents gallery", "--images PHOTO --second PHOTO --out RESULT", "kodak", 2, "gallery.png"),
+    Figure("restore", "--images KODAK --crop 192 128 --out RESULT", "kodak", 10, "restore.json"),
     Figure("latents edit", "--data SHARD.tar --count 50 --out RESULT", "training", 10, "edit.json"),
     Figure("anomalies", "--images KODAK --tiles SURFACES --out RESULT", "kodak, surfaces", 20, "anomaly.json"),
     Figure("similarity", "--data SHARD.tar --count 400 --out RESULT", "training", 15, "similar.json"),

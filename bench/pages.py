@@ -17,7 +17,7 @@ import click
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
-PAGES = ("README.md", "bench/RESULTS.md", "codec/bulk/BULK.md")
+PAGES = ("README.md", "bench/RESULTS.md", "codec/bulk/BULK.md", "codec/latent/LATENTS.md")
 TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RIVALS = {
     "jpeg": "JPEG 4:4:4 (Pillow)",
@@ -126,7 +126,64 @@ def bulk() -> str:
     return table(["engine", "workers", "MP/s", "MP/s a worker, while it codes"], rows)
 
 
+def restored() -> str:
+    rows = []
+    for task, found in result("restore")["tasks"].items():
+        seconds = found["processor_seconds_a_megapixel"]
+        for method, gain in found["gain_on"].items():
+            rows.append(
+                [task, method, f"{gain['mean']:+.2f} dB", f"{gain['least']:+.2f} dB", str(gain["pictures"]),
+                 f"{seconds['lat']:.0f}", f"{seconds[method]:.0f}"]
+            )  # fmt: skip
+    return table(["task", "against", "mean", "least", "pictures", "s/MP", "its s/MP"], rows)
+
+
+def surfaces() -> str:
+    rows = []
+    for kind, methods in result("anomaly")["magnetic tiles"].items():
+        rows += [
+            [kind, method, *(f"{v[k]:.2f}" for k in ("image_auroc", "pixel_auroc"))] for method, v in methods.items()
+        ]
+    return table(["defect", "method", "whole pictures", "pixels"], rows)
+
+
+def damage() -> str:
+    settings = result("anomaly")["synthetic"]["pixel_auroc"]
+    names = {"camera": "8 shots of the scene", "alone": "no reference"}
+    rows = []
+    for setting, words in names.items():
+        kinds = settings[setting]
+        rows += [[f"{m}, {words}", *(f"{kinds[k][m]:.2f}" for k in kinds)] for m in next(iter(kinds.values()))]
+    return table(["method", *settings["alone"]], rows)
+
+
+def holes() -> str:
+    by_side = result("fill")["mean_psnr_in_hole"]
+    methods = next(iter(by_side.values()))
+    return table(
+        ["holes of", *methods], [[f"{s} pixels", *(f"{v[m]:.1f}" for m in methods)] for s, v in by_side.items()]
+    )
+
+
+def similar() -> str:
+    found = result("similar")
+    rows = []
+    for kind in ("recompressed", "halved", "cropped"):
+        at, other = found[kind]["at the threshold"], found[kind]["difference hash, best threshold"]
+        rows.append([kind, *(f"{v:.2f}" for v in (at["recall"], at["precision"], other["recall"], other["precision"]))])
+    return table(["copies", "recall", "precision", "difference hash: recall", "precision"], rows)
+
+
 TABLES = {
+    "restore": restored,
+    "surfaces": surfaces,
+    "damage": damage,
+    "fill": holes,
+    "grid": lambda: table(["made up", "ratio"], ([k, f"{v:.2f}"] for k, v in result("fill")["grid"].items())),
+    "directions": lambda: table(
+        ["direction", "part"], ([k, f"{v['monotone']:.0%}"] for k, v in result("edit")["directions"].items())
+    ),
+    "similar": similar,
     "headline": headline,
     "rates": lambda: rates("lat"),
     "rates-best": lambda: rates("lat-best"),

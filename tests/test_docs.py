@@ -17,6 +17,12 @@ def test_readme_example(monkeypatch):
     assert result.failed == 0 and result.attempted >= 7
 
 
+def test_latents_example(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    result = doctest.testfile(str(ROOT / "codec/latent/LATENTS.md"), module_relative=False)
+    assert result.failed == 0 and result.attempted >= 8
+
+
 def test_readme_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / target).exists(), target
