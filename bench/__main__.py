@@ -35,6 +35,7 @@ FIGURES = [
     Figure("published", "--images KODAK --result RESULTS/kodak.json --anchors CURVES --out RESULT", "kodak, curves", 5,
            "published.json"),
     Figure("speed", "--images KODAK --out RESULT", "kodak", 25, "speed.json"),
+    Figure("engines", "--images KODAK --out RESULT", "kodak", 4, "engines.json"),
     Figure("exactness", "--images KODAK --out RESULT", "kodak", 5, "exactness.json"),
     Figure("effort", "--images KODAK --every 4 --out RESULT", "kodak", 60, "effort.json"),
     Figure("targets", "--images KODAK --out RESULT", "kodak", 20, "targets.json"),

@@ -52,8 +52,12 @@ class Lat:
     settings: tuple = (0, 5, 12, 20, 28, 35, 43, 50, 58, 65, 73, 80, 88, 95, 100)
 
     def __init__(self, model: str):
-        self.codec = codec.Codec.load(model)
-        self.version = f"codec {codec.__version__}, {self.codec.name}, torch {torch.__version__}"
+        self.codec, self.threads = codec.Codec.load(model), 0  # as many as the engine likes
+        self.version = f"codec {codec.__version__}, {self.codec.name}, {self.codec.engine.description}"
+
+    def use_threads(self, count: int) -> None:
+        if self.threads != count:
+            self.codec, self.threads = codec.Codec.load(self.codec.name, threads=count), count
 
     def encode(self, image: Image.Image, setting: int) -> bytes:
         return self.codec.encode(image, quality=setting)

@@ -31,7 +31,7 @@ import torch
 from codec.files import write_bytes
 from codec.weights import DEFAULT
 
-from .codecs import CODECS, Codec, build
+from .codecs import CODECS, Codec, Lat, build
 from .machine import peak_mb, processor, timed
 from .metrics import METRICS, bd_rate, scaled
 from .photos import load, pictures, spread
@@ -50,9 +50,16 @@ def start_worker(name: str, model: str, compressai: dict) -> None:
     _codec = build(name, model, compressai)
 
 
+def use_threads(count: int) -> None:
+    """Of the codec in this process."""
+    torch.set_num_threads(count)
+    if isinstance(_codec, Lat):
+        _codec.use_threads(count)
+
+
 def rate_row(path: Path, setting: int) -> dict:
     """Bytes and distortion of one picture at one setting."""
-    torch.set_num_threads(1)
+    use_threads(1)
     image = load(path)
     data = _codec.encode(image, setting)
     original, decoded = np.asarray(image), np.asarray(_codec.decode(data))
@@ -62,7 +69,7 @@ def rate_row(path: Path, setting: int) -> dict:
 
 def memory_row(path: Path, setting: int, threads: int) -> dict:
     """Memory beyond the loaded codec for one picture, in a process that has coded nothing before."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     image = load(path)
     row = {"setting": setting, "megapixels": image.width * image.height / 1e6, "encode_mb": None, "decode_mb": None}
     with contextlib.suppress(OSError, ImportError):  # only Linux tells
@@ -73,7 +80,7 @@ def memory_row(path: Path, setting: int, threads: int) -> dict:
 
 def speed_row(path: Path, setting: int, threads: int, repeats: int) -> dict:
     """Seconds of one picture at one setting, warm."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     image = load(path)
     _codec.decode(_codec.encode(image, setting))
     data, encode_s, encode_repeats = timed(lambda: _codec.encode(image, setting), repeats)

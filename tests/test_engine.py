@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from codec import Codec, engine
+from codec.engine import by_size
 from tests.conftest import run
 
 NAMES = engine.installed()
@@ -37,6 +38,18 @@ def test_bfloat16_costs_a_fiftieth_of_a_decibel_at_most(codec, photo):
         data = codec.encode(pixels.astype(np.uint8), quality)
         errors = [np.mean((np.asarray(c.decode(data), float) - pixels) ** 2) for c in (codec, fast)]
         assert 10 * np.log10(errors[1] / errors[0]) <= 0.02
+
+
+@pytest.mark.skipif(not {"openvino", "onnxruntime"} <= {*NAMES}, reason="needs both")
+def test_large_work_and_small_work_go_to_different_engines(codec, photo, monkeypatch):
+    monkeypatch.setattr(by_size, "LARGE", 100)
+    both, image = Codec(codec.weights), photo.crop((0, 0, 240, 200))
+    for tile in (4, 64):
+        data = both.encode(image, tile=tile)
+        assert np.abs(np.asarray(codec.decode(data), int) - np.asarray(both.decode(data), int)).max() <= 1
+        box = (40, 50, 130, 120)
+        assert both.decode_region(data, box).tobytes() == both.decode(data).crop(box).tobytes()
+    assert (both.engine.small.name, both.engine.large.name) == ("onnxruntime", "openvino")
 
 
 EVERY_DAY = """

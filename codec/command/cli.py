@@ -293,6 +293,18 @@ def info(source: str, as_json: bool) -> None:
         say(f"{key.replace('_', ' '):12} {value}")
 
 
+@command()
+def engines() -> None:
+    """What can evaluate the networks here, and what does."""
+    from codec import engine
+
+    opened = weights.Weights.open(weights.DEFAULT)
+    say(f"{'chosen':12} {engine.load(opened).description}")
+    for name in ENGINES:
+        here = engine.load(opened, name, bfloat16=True).description if name in engine.installed() else "not installed"
+        say(f"{name:12} {here}")
+
+
 @command(
     click.option("-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights, by name or file."),
     click.option("--out", "folder", type=click.Path(file_okay=False, path_type=Path), required=True),

@@ -1,4 +1,4 @@
-"""What evaluates the networks: OpenVINO or ONNX Runtime where one is installed, else torch.
+"""What evaluates the networks: OpenVINO and ONNX Runtime where they are installed, else torch.
 
 All give the same latents, bit for bit: the entropy model is whole numbers (`whole_numbers.py`), and an engine that
 does not sum them exactly on this machine is passed over. Pixels may differ by Â±1 from engine to engine.
@@ -6,6 +6,7 @@ does not sum them exactly on this machine is passed over. Pixels may differ by Â
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from codec.config import PASSES
+from codec.engine.by_size import BySize
 from codec.engine.whole_numbers import LIMIT, Context, NumpyLayers
 from codec.errors import LatError
 from codec.settings import ENGINES
@@ -68,16 +70,20 @@ def load(weights: Weights, name: str | None = None, threads: int | None = None, 
     """
     if name is not None and name not in installed():
         raise LatError(f"engine {name} is not installed; installed: {', '.join(installed()) or 'none'}; {INSTALL}")
-    candidates = [name] if name else installed()
-    if "torch" in candidates:
-        candidates.append(SLOW)
-    for candidate in candidates:
-        engine = _load(candidate, weights, threads, bfloat16)
+    if name is None and {"openvino", "onnxruntime"} <= {*installed()}:
+        small = _first_exact(["onnxruntime", "torch"], weights, threads, bfloat16)
+        return BySize(small, partial(_first_exact, installed(), weights, threads, bfloat16))
+    return _first_exact([name] if name else installed(), weights, threads, bfloat16)
+
+
+def _first_exact(names: list[str], weights: Weights, threads: int | None, bfloat16: bool) -> Engine:
+    """The first engine that sums exactly. Raises: LatError."""
+    names = [n for n in (*names, *(SLOW for n in names if n == "torch")) if n == SLOW or n in installed()]
+    for name in names:
+        engine = _load(name, weights, threads, bfloat16)
         if sums_exactly(engine, weights):
             return engine
-    raise LatError(
-        f"no engine sums exactly on this machine ({', '.join(candidates) or 'none is installed'}); {INSTALL}"
-    )
+    raise LatError(f"no engine sums exactly on this machine ({', '.join(names) or 'none is installed'}); {INSTALL}")
 
 
 def _load(name: str, weights: Weights, threads: int | None, bfloat16: bool) -> Engine:
