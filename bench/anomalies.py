@@ -1,6 +1,6 @@
 """How well anomalies are found: AUROC on real defects and on synthetic ones, against two baselines.
 
-    python -m bench.anomalies --images DIR [--tiles DIR] --out bench/results/anomaly.json
+    python -m bench.anomalies [--images DIR] [--tiles DIR] --out bench/results/anomaly.json
 
 synthetic   cuts, scratches, stains and foreign patches in photographs. `alone`: the damaged picture is all there is.
             `camera`: eight undamaged shots of the same scene are known, each moved by up to 2 pixels, with its own
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 from scipy.ndimage import map_coordinates, uniform_filter
 from scipy.stats import rankdata
@@ -239,17 +238,20 @@ def scores(found: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 @click.command()
-@click.option("--images", "photos", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--images", "photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--tiles", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("-m", "--model", default=DEFAULT, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
-def main(photos: Path, folder: Path | None, model: str, out: Path) -> None:
-    codec, originals = Codec.load(model), [np.asarray(load(path)) for path in pictures(photos).values()]
-    result = {"weights": codec.name, "torch": torch.__version__, "photographs": len(originals)}
-    result["synthetic"] = synthetic(codec, originals)
+def main(photos: Path | None, folder: Path | None, model: str, out: Path) -> None:
+    """Measure the parts whose pictures are given; the output file's other part stays."""
+    codec = Codec.load(model)
+    result = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    if photos:
+        originals = [np.asarray(load(path)) for path in pictures(photos).values()]
+        result["synthetic"] = {"weights": codec.name, "photographs": len(originals), **synthetic(codec, originals)}
     if folder:
-        result["magnetic tiles"] = tiles(codec, folder)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+        result["magnetic tiles"] = {"weights": codec.name, "auroc": tiles(codec, folder)}
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     click.echo(json.dumps(result, indent=1))
 
 

@@ -150,7 +150,7 @@ def fill(photos: tuple[Path, ...], model: str, count: int, holes: int, out: Path
                 border = photo[around][mask[around] == 0].mean(0)
                 window = (slice(y - 160 if y > 160 else 0, y + 160), slice(x - 160 if x > 160 else 0, x + 160))
                 filled = {
-                    "lat": np.asarray(filling.fill(codec, photo, (x, y, x + side, y + side)))[inside],
+                    "lat": np.asarray(filling.fill(photo, (x, y, x + side, y + side)))[inside],
                     "mean of the surroundings": np.broadcast_to(border, (side, side, 3)),
                 }
                 for name, method in (("OpenCV Telea", cv2.INPAINT_TELEA), ("OpenCV Navier-Stokes", cv2.INPAINT_NS)):
@@ -160,12 +160,12 @@ def fill(photos: tuple[Path, ...], model: str, count: int, holes: int, out: Path
                 for name, pixels in filled.items():
                     errors[side].setdefault(name, []).append(psnr(photo[inside], pixels))
     result = {"weights": codec.name, "photographs": count, "holes_each": holes, "opencv": cv2.__version__}
-    result["grid"] = {kind: round(mean, 3) for kind, mean in grids(codec, pictures(photos, count)).items()}
+    result["grid"] = {kind: round(mean, 3) for kind, mean in grids(pictures(photos, count)).items()}
     result["mean_psnr_in_hole"] = {s: {k: round(float(np.mean(v)), 3) for k, v in t.items()} for s, t in errors.items()}
     store(result, out)
 
 
-def grids(codec: Codec, originals: list[np.ndarray]) -> dict[str, float]:
+def grids(originals: list[np.ndarray]) -> dict[str, float]:
     """Squared differences of neighbours across the lines of the 16-pixel grid, over those elsewhere; 1: no grid.
 
     Of what was made up beyond the borders, and of a part of the next picture pasted into each.
@@ -175,9 +175,8 @@ def grids(codec: Codec, originals: list[np.ndarray]) -> dict[str, float]:
         part, patch = photo[128:320, 256:512], other[100:200, 100:250]
         inside = np.zeros((256, 320), bool)
         inside[31:-31, 31:-31] = True  # the border itself is none of ours
-        for temperature in (0.0, 0.5):
-            grown = np.asarray(filling.outpaint(codec, part, 32, 0, temperature))
-            found.setdefault(f"outpaint, temperature {temperature}", []).append(across(grown, ~inside))
+        found.setdefault("photographs as they are", []).append(across(part, np.ones(part.shape[:2], bool)))
+        found.setdefault("outpaint", []).append(across(np.asarray(filling.outpaint(part, 32)), ~inside))
         pasted = np.asarray(filling.paste(part, patch, (40, 40)))
         box = np.zeros(part.shape[:2], bool)
         box[32:148, 32:198] = True
@@ -286,8 +285,8 @@ def gallery(photo: Path, second: Path, model: str, out: Path) -> None:
     surprise = anomaly.features(codec, scratched).surprise
     forgotten = a.copy()
     forgotten.paste("grey", (112, 64, 144, 96))
-    filled = [filling.fill(codec, a, (112, 64, 144, 96), 0, t) for t in (0.0, 1.0)]
-    beyond = filling.outpaint(codec, a, 32).resize((side, side))
+    filled = filling.fill(a, (112, 64, 144, 96))
+    beyond = filling.outpaint(a, 32).resize((side, side))
     noisy = np.random.default_rng(0).normal(np.asarray(a), 25).clip(0, 255).astype(np.uint8)
     file = io.BytesIO()
     a.save(file, "JPEG", quality=10)
@@ -302,8 +301,8 @@ def gallery(photo: Path, second: Path, model: str, out: Path) -> None:
             [Image.fromarray(noisy), restore.denoise(codec, noisy, 25), Image.open(file), deblocked],
         ),
         (
-            "fill: hole of 32 pixels, filled, with texture; outpaint: 32 pixels beyond every border",
-            [forgotten, *filled, beyond],
+            "original; hole of 32 pixels; filled; outpaint: 32 pixels beyond every border",
+            [a, forgotten, filled, beyond],
         ),
         ("blend: t = 0, 1/3, 2/3, 1", [edit.blend(codec, la, lb, t / 3).to_image(codec) for t in range(4)]),
         (

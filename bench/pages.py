@@ -140,7 +140,7 @@ def restored() -> str:
 
 def surfaces() -> str:
     rows = []
-    for kind, methods in result("anomaly")["magnetic tiles"].items():
+    for kind, methods in result("anomaly")["magnetic tiles"]["auroc"].items():
         rows += [
             [kind, method, *(f"{v[k]:.2f}" for k in ("image_auroc", "pixel_auroc"))] for method, v in methods.items()
         ]

@@ -186,33 +186,26 @@ def sample(size, seed, count, temperature, model, quality, output, overwrite) ->
         write(codec, drawn, output.replace("{seed}", str(s)), overwrite)
 
 
-temperature_option = click.option(
-    "--temperature", type=click.FloatRange(0, 4), default=0.0, show_default=True, help="0: likeliest; 1: with texture."
-)
-
-
-@command(click.argument("source", metavar="IN"), box_option, seed_option, temperature_option, common)
-def fill(source, box, seed, temperature, model, quality, output, overwrite) -> None:
+@command(click.argument("source", metavar="IN"), box_option, common)
+def fill(source, box, model, quality, output, overwrite) -> None:
     """Forget what is in a box and go on from its border. For small holes; all other pixels stay."""
     from codec.latent import fill as filling
 
     codec, image = picture(source, model, output)
-    write_result(codec, filling.fill(codec, image, box, seed, temperature), output, quality, overwrite)
+    write_result(codec, filling.fill(image, box), output, quality, overwrite)
 
 
 @command(
     click.argument("source", metavar="IN"),
     click.option("--by", type=click.IntRange(1, 1024), default=32, show_default=True, help="Pixels on every side."),
-    seed_option,
-    temperature_option,
     common,
 )
-def outpaint(source, by, seed, temperature, model, quality, output, overwrite) -> None:
+def outpaint(source, by, model, quality, output, overwrite) -> None:
     """Go on beyond the borders, a few dozen pixels on every side: light and colour, no objects."""
     from codec.latent import fill as filling
 
     codec, image = picture(source, model, output)
-    write_result(codec, filling.outpaint(codec, image, by, seed, temperature), output, quality, overwrite)
+    write_result(codec, filling.outpaint(image, by), output, quality, overwrite)
 
 
 @command(

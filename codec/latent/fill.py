@@ -1,9 +1,9 @@
 """What is missing in a picture: the inside of a box, margins around it, the seam of a patch.
 
-The middle of a hole is known best as a membrane: the surface stretched over its border, where every pixel is the mean
-of its four neighbours. It beats both inpainting methods of OpenCV. More of the model does not: latents drawn from the
+The best guess at a small hole, in PSNR, is a membrane stretched over its border: a surface where every pixel is the mean
+of its four neighbours. It beats both inpainting methods of OpenCV, and the model: latents drawn from the
 context model, interpolated ones, and coding again and again with what is known put back were all further from the
-original (bench/EXPERIMENTS.md). What the model adds, if asked to, is texture: `temperature`.
+original, and noise on latents shows their grid (bench/EXPERIMENTS.md).
 """
 
 from __future__ import annotations
@@ -11,31 +11,18 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from codec import entropy_model
-from codec.coder import Codec
-from codec.container import LATENT
 from codec.errors import LatError
 from codec.image import as_picture, rounded, to_pillow
-from codec.latent.latents import Latents
 from codec.tiles import Box
 
 ROUNDS = 40  # of relaxation at each size: within 0.001 dB of the exact membrane in holes of 32 pixels
 RELAX = 1.8  # of each step's length, as in successive over-relaxation
-CONTEXT = 8 * LATENT  # pixels around what is missing that its texture is drawn from
-QUALITY_OF_TEXTURE = 60
 
 
-def fill(
-    codec: Codec,
-    image: Image.Image | np.ndarray,
-    box: tuple[int, int, int, int],
-    seed: int = 0,
-    temperature: float = 0.0,
-) -> Image.Image:
-    """The picture with the pixels in a box (left, top, right, bottom) made up from what surrounds them.
+def fill(image: Image.Image | np.ndarray, box: tuple[int, int, int, int]) -> Image.Image:
+    """The picture with the pixels in a box (left, top, right, bottom) made up from its border; all others stay.
 
-    Temperature 0 is the membrane, smooth and nearest to the truth; up to 1, texture is drawn as the model expects it.
-    Everything else stays as it is. Raises: LatError where the box leaves the picture or leaves nothing of it.
+    Raises: LatError where the box leaves the picture or leaves nothing of it.
     """
     picture, inside = as_picture(image), Box(*box)
     height, width = picture.pixels.shape[:2]
@@ -44,23 +31,20 @@ def fill(
         raise LatError(f"box {box} is empty or leaves the picture of {width} × {height}")
     if inside == bounds:
         raise LatError("nothing is known of this picture: use sample")
-    missing = np.zeros((height, width), bool)
-    missing[inside.slices] = True
-    window = inside.grow(CONTEXT, bounds)
-    pixels = picture.pixels.copy()
-    pixels[window.slices] = filled(codec, pixels[window.slices], missing[window.slices], seed, temperature)
+    window, pixels = inside.grow(1, bounds), picture.pixels.copy()
+    missing = np.zeros((window.height, window.width), bool)
+    missing[inside.shift(window.left, window.top).slices] = True
+    pixels[window.slices] = rounded(membrane(pixels[window.slices].astype(np.float32), missing))
     return to_pillow(pixels, picture.metadata)
 
 
-def outpaint(
-    codec: Codec, image: Image.Image | np.ndarray, by: int, seed: int = 0, temperature: float = 0.0
-) -> Image.Image:
+def outpaint(image: Image.Image | np.ndarray, by: int) -> Image.Image:
     """The picture with `by` more pixels on every side."""
     picture = as_picture(image)
     pixels = np.pad(picture.pixels, ((by, by), (by, by), (0, 0)))
     missing = np.ones(pixels.shape[:2], bool)
     missing[by:-by, by:-by] = False
-    return to_pillow(filled(codec, pixels, missing, seed, temperature), picture.metadata)
+    return to_pillow(rounded(membrane(pixels.astype(np.float32), missing)), picture.metadata)
 
 
 def paste(image: Image.Image | np.ndarray, patch: Image.Image | np.ndarray, at: tuple[int, int]) -> Image.Image:
@@ -85,16 +69,6 @@ def paste(image: Image.Image | np.ndarray, patch: Image.Image | np.ndarray, at: 
     missing[1:-1, 1:-1] = True
     pixels[box.slices][:, :, :channels] = rounded(colour + membrane(under - colour, missing))
     return to_pillow(pixels, picture.metadata)
-
-
-def filled(codec: Codec, pixels: np.ndarray, missing: np.ndarray, seed: int, temperature: float) -> np.ndarray:
-    """uint8 (H, W, C) with what is missing (H, W) made up."""
-    pixels = np.where(missing[:, :, None], rounded(membrane(pixels.astype(np.float32), missing)), pixels)
-    if temperature:
-        colour = pixels[:, :, : 1 if pixels.shape[2] < 3 else 3]
-        drawn = textured(codec, colour, missing, seed, temperature)
-        pixels[:, :, : colour.shape[2]] = np.where(missing[:, :, None], drawn, colour)
-    return pixels
 
 
 def membrane(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -136,26 +110,3 @@ def relaxed(values: np.ndarray, missing: np.ndarray) -> np.ndarray:
             mean = sum(flat[place] for place in around) / 4
             flat[own] += RELAX * (mean - flat[own])
     return flat.reshape(values.shape)
-
-
-def textured(codec: Codec, pixels: np.ndarray, missing: np.ndarray, seed: int, temperature: float) -> np.ndarray:
-    """uint8 (H, W, 1 or 3), whole: latents under what is missing get noise of the σ that the context model expects."""
-    random, latents = np.random.default_rng(seed), Latents.from_image(codec, pixels, QUALITY_OF_TEXTURE, coded=False)
-    width, height = latents.grid
-    padded = np.pad(missing, ((0, height * LATENT - missing.shape[0]), (0, width * LATENT - missing.shape[1])))
-    under = padded.reshape(height, LATENT, width, LATENT).any((1, 3))
-    y_hat = latents.y_hat.copy()
-    for box in latents.tiles():
-        y = y_hat[(None, ..., *box.slices)]
-        where = np.broadcast_to(under[box.slices], y.shape)
-
-        def visit(
-            t: int, mu: np.ndarray, index: np.ndarray, y: np.ndarray = y, where: np.ndarray = where
-        ) -> np.ndarray:
-            noise = random.standard_normal(len(mu), np.float32) * entropy_model.SIGMAS[index]
-            residual = entropy_model.gather(y, t) - mu + temperature * noise * entropy_model.gather(where, t)
-            return np.rint(residual * 2**entropy_model.MU_BITS) / np.float32(2**entropy_model.MU_BITS)
-
-        z_hat = codec.tiles.quantise_z(codec.engine.hyper_analyse(y, latents.row), latents.row)
-        y_hat[(..., *box.slices)] = codec.tiles.entropy.run(z_hat, latents.row, box.height, box.width, visit)[0][0]
-    return np.asarray(latents.with_y(y_hat).to_image(codec)).reshape(pixels.shape)
