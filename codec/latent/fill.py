@@ -1,9 +1,9 @@
 """What is missing in a picture: the inside of a box, margins around it, the seam of a patch.
 
-The best guess at a small hole, in PSNR, is a membrane stretched over its border: a surface where every pixel is the mean
-of its four neighbours. It beats both inpainting methods of OpenCV, and the model: latents drawn from the
-context model, interpolated ones, and coding again and again with what is known put back were all further from the
-original, and noise on latents shows their grid (bench/EXPERIMENTS.md).
+In PSNR the best guess at a small hole is a membrane stretched over its border: every pixel is the mean of its four
+neighbours. It beats both inpainting methods of OpenCV, and it beats the model: latents drawn from the context model,
+interpolated ones, and coding again and again with what is known put back were all further from the original, and noise
+on latents shows their grid (bench/EXPERIMENTS.md).
 """
 
 from __future__ import annotations
