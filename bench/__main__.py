@@ -42,6 +42,7 @@ FIGURES = [
     Figure("everyday corpus", "--out RESULT", "", 5, "corpus.json"),
     Figure("everyday seams", "--images KODAK --out RESULT", "kodak", 5, "seams.json"),
     Figure("everyday large", "--images KODAK --megapixels 100 --out RESULT", "kodak", 3, "large-100.json"),
+    Figure("web", "--images KODAK --out RESULT", "kodak", 3, "web.json"),
     Figure("bulk", "--data SHARD.tar --count 500 --out RESULT", "training", 15, "bulk.json"),
     Figure("distributed", "--data SHARD.tar --minutes 0.8 --out RESULT", "training", 5, "distributed.json"),
     Figure("heldout", "--data SHARD.tar NETWORK... --out RESULT", "training", 10, ""),

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from bench.browser import CHROMIUM, Page
 from codec import weights
 from codec.command import web
 from codec.container import Container, build, parse
 from codec.errors import LatError
-from tests.browser import CHROMIUM, Page
 from tests.conftest import run
 from tests.test_attacks import ATTACKS
 from tests.test_golden import FILES
@@ -36,6 +36,16 @@ def site(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("web") / "site"
     web.build(out, tuple(weights.cards()))
     return out
+
+
+PRELUDE = """import("/lat/lat.js").then(m => { globalThis.lat = m;
+  globalThis.one = new m.Decoder({ threads: 1 });
+  globalThis.bytes = async name => (await fetch(`/${name}`, { cache: "no-store" })).arrayBuffer();
+  globalThis.text = array => btoa(Array.from(array, b => String.fromCharCode(b)).join(""));
+  globalThis.decoded = async (file, options) => {
+    const p = await one.decode(await bytes(file), options);
+    return { ...p, pixels: text(p.pixels), metadata: Object.keys(p.metadata) };
+  }; })"""
 
 
 def serving(server):
@@ -57,16 +67,7 @@ def module(site, address, tmp_path_factory):
     with Page(tmp_path_factory.mktemp("profile")) as page:
         page.site = site
         page.open(address + "lat/errors.js")
-        page.run(
-            """import("/lat/lat.js").then(m => { globalThis.lat = m;
-            globalThis.one = new m.Decoder({ threads: 1 });
-            globalThis.bytes = async name => (await fetch(`/${name}`, { cache: "no-store" })).arrayBuffer();
-            globalThis.text = array => btoa(Array.from(array, b => String.fromCharCode(b)).join(""));
-            globalThis.decoded = async (file, options) => {
-              const p = await one.decode(await bytes(file), options);
-              return { ...p, pixels: text(p.pixels), metadata: Object.keys(p.metadata) };
-            }; })"""
-        )
+        page.run(PRELUDE)
         yield page
 
 
@@ -191,6 +192,22 @@ def test_metadata_goes_into_the_png_and_the_picture_stands_upright(module, codec
     assert np.abs(np.array(corner, int) - found["array"][0, 0]).max() <= 2, (
         "top left of what is stored is now top right"
     )
+
+
+@pytest.mark.campaign
+def test_webgpu_gives_the_same_pixels(site, address, tmp_path):
+    """By software in place of a GPU."""
+    path = next(path for path in FILES if "fast" in path.stem and "grey" in path.stem)
+    flags = ("--enable-unsafe-webgpu", "--enable-features=Vulkan", "--use-webgpu-adapter=swiftshader")
+    with Page(tmp_path / "profile", flags=flags) as page:
+        page.site = site
+        page.open(address + "lat/errors.js")
+        page.run(PRELUDE)
+        if not page.run("navigator.gpu?.requestAdapter().then(Boolean) ?? false"):
+            pytest.skip("this Chromium has no WebGPU")
+        page.run("globalThis.one = new lat.Decoder({ threads: 1, gpu: true })")
+        with Image.open(path.with_suffix(".png")) as expected:
+            assert_same(decode(page, path.read_bytes())["array"], expected)
 
 
 def test_our_own_code_is_small(site):

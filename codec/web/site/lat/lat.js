@@ -36,7 +36,10 @@ export class Decoder {
   #last = 0;
   #options;
 
-  /** threads: default all cores, up to 4, where the page is cross-origin isolated; gpu: false keeps off WebGPU. */
+  /**
+   * threads: default all cores, up to 4; without cross-origin isolation it is one. gpu: false keeps off WebGPU, true
+   * takes it for small pictures too, and where software stands in for the GPU.
+   */
   constructor({ threads, gpu } = {}) {
     this.#options = { threads, gpu };
   }

@@ -10,23 +10,33 @@ import { Tables } from "./rans.js";
 const CACHE = "lat-models"; // files in it are named by their contents, and never go stale
 const GRAPHS = ["z_start", "z_step", "y_start", "y_step", "g_s"];
 
+const WORTH_A_GPU = 2e6; // pixels; smaller pictures are there before another runtime is
+
 /** Loads each set of weights once. */
 export class Networks {
   #base = new URL("models/", import.meta.url);
   #options;
-  #runtime = null;
+  #runtime = null; // runs everything
+  #gpu; // another one, for g_s alone; null where there is none
   #index = null;
   #loaded = new Map();
 
-  /** threads: of the runtime; gpu: whether g_s may run on WebGPU. */
-  constructor({ threads, gpu = true } = {}) {
+  /** threads: of the runtime; gpu: true takes a GPU for small pictures too, and software in its place; false none. */
+  constructor({ threads, gpu } = {}) {
     this.#options = { threads: threads ?? Math.min(4, navigator.hardwareConcurrency || 1), gpu };
   }
 
-  /** The set of weights with a fingerprint. Throws MissingModelError, LatError. */
-  async for(fingerprint) {
+  /** The set of weights with a fingerprint, for a picture of so many pixels. Throws MissingModelError, LatError. */
+  async for(fingerprint, pixels) {
+    const { gpu } = this.#options;
     if (!this.#loaded.has(fingerprint)) this.#loaded.set(fingerprint, await this.#load(fingerprint));
-    return this.#loaded.get(fingerprint);
+    const network = this.#loaded.get(fingerprint);
+    if (gpu === true || (gpu !== false && pixels > WORTH_A_GPU)) {
+      if (this.#gpu === undefined)
+        this.#gpu = (await hasGpu(gpu)) ? await runtime("ort.jspi.bundle.min.mjs", 1).catch(() => null) : null; // offline
+      if (this.#gpu) await network.moveTo(this.#gpu);
+    }
+    return network;
   }
 
   async #load(fingerprint) {
@@ -36,7 +46,8 @@ export class Networks {
       const names = Object.values(this.#index).map(({ name }) => name);
       throw new MissingModelError(`written with weights ${fingerprint}, which are not here; here are: ${names.join(", ")}`);
     }
-    this.#runtime ??= await startRuntime(this.#options);
+    const threads = globalThis.crossOriginIsolated ? this.#options.threads : 1;
+    this.#runtime ??= await runtime("ort.wasm.bundle.min.mjs", threads);
     const names = Object.keys(model.files);
     const contents = await Promise.all(
       names.map((name) => verified(new URL(`${fingerprint}/${name}`, this.#base), model.files[name])),
@@ -71,78 +82,95 @@ async function verified(url, sha256) {
   return bytes;
 }
 
-/** onnxruntime-web; with WebGPU where there is a real GPU, and the browser can wait for it inside WebAssembly. */
-async function startRuntime({ threads, gpu }) {
-  const adapter = gpu && "Suspending" in WebAssembly ? await navigator.gpu?.requestAdapter().catch(() => null) : null;
-  const onGpu = Boolean(adapter) && (gpu === "always" || !adapter.info?.isFallbackAdapter);
-  const file = onGpu ? "ort.jspi.bundle.min.mjs" : "ort.wasm.bundle.min.mjs";
+/** A build of onnxruntime-web. Throws LatError. */
+async function runtime(file, threads) {
   const ort = await import(`./ort/${file}`).catch(() => {
     throw new LatError(`ort/${file} cannot be loaded: make this folder again with \`lat web\``);
   });
-  ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads : 1;
+  ort.env.wasm.numThreads = threads;
   ort.env.logLevel = "error";
-  return { ort, onGpu };
+  return ort;
+}
+
+/** Whether there is WebGPU that can be waited for inside WebAssembly; software in its place counts where gpu is true. */
+async function hasGpu(gpu) {
+  if (!("Suspending" in WebAssembly)) return false;
+  const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
+  return Boolean(adapter) && (gpu === true || !adapter.info?.isFallbackAdapter);
 }
 
 /** One set of weights, ready to run. */
 export class Network {
-  static async create({ ort, onGpu }, files) {
+  #sessions = {}; // by name: { ort, session }
+
+  /** files: contents by name, as `lat onnx` writes them. */
+  static async create(ort, files) {
     const { config, z_gain, tables } = JSON.parse(new TextDecoder().decode(files["manifest.json"]));
     const network = new Network();
-    network.ort = ort;
     network.config = config;
     network.reach = Math.ceil(config.dec_blocks / 2); // latents beyond its own that a pixel depends on
     network.gains = z_gain; // [row][channel], undo the scaling of ẑ
     network.zTables = new Tables(tables.z);
     const gaussian = tables.y_gaussian;
     network.yTables = [new Tables(tables.y), new Tables([...gaussian, ...tables.y.slice(gaussian.length)])];
-    network.sessions = {};
     for (const name of GRAPHS) {
       if (!files[`${name}.onnx`]) throw new FormatError(`the weights lack ${name}.onnx`);
-      network.sessions[name] = await ort.InferenceSession.create(files[`${name}.onnx`], {
-        executionProviders: [onGpu && name === "g_s" ? "webgpu" : "wasm"], // the entropy model must be exact
-        graphOptimizationLevel: "all",
-      });
+      network.#sessions[name] = await opened(ort, files[`${name}.onnx`], "wasm");
     }
+    network.synthesis = files["g_s.onnx"];
     return network;
+  }
+
+  /** Have g_s run on WebGPU, where its driver takes it. The entropy model stays: it must be exact. */
+  async moveTo(ort) {
+    if (!this.synthesis) return;
+    const onGpu = await opened(ort, this.synthesis, "webgpu").catch(() => null);
+    if (onGpu) this.#sessions.g_s = onGpu;
+    this.synthesis = null;
   }
 
   /** -> { reduced, guess } as Float32Arrays; h × w is the size of ẑ. */
   zStart(row, h, w) {
-    return this.#run("z_start", { row: this.#int64(row), size: this.#int64(h, w) });
+    return this.#run("z_start", { row: whole(row), size: whole(h, w) });
   }
 
   /** ẑ (Z, h, w), dequantised -> { reduced, guess }; height × width is the size of ŷ. */
   yStart(z, h, w, height, width) {
-    return this.#run("y_start", { z: this.#floats(z, h, w), size: this.#int64(height, width) });
+    return this.#run("y_start", { z: plane(z, h, w), size: whole(height, width) });
   }
 
   /** Pass t = 1, 2, 3 over ẑ or ŷ -> params. */
   async step(kind, t, { reduced, values, guess, height, width, rows, columns }) {
     const inputs = {
-      t: this.#int64(t),
-      reduced: this.#floats(reduced, height, width),
-      values: this.#floats(values, rows, columns),
-      guess: this.#floats(guess, rows, columns),
+      t: whole(t),
+      reduced: plane(reduced, height, width),
+      values: plane(values, rows, columns),
+      guess: plane(guess, rows, columns),
     };
     return (await this.#run(`${kind}_step`, inputs)).params;
   }
 
   /** ŷ (M, h, w) -> RGB samples (16h, 16w, 3), uint8. */
   async synthesise(y, row, h, w) {
-    return (await this.#run("g_s", { y: this.#floats(y, h, w), row: this.#int64(row) })).pixels;
-  }
-
-  #floats(data, h, w) {
-    return new this.ort.Tensor("float32", data, [1, data.length / (h * w), h, w]);
-  }
-
-  #int64(...values) {
-    return new this.ort.Tensor("int64", BigInt64Array.from(values, BigInt), [values.length]);
+    return (await this.#run("g_s", { y: plane(y, h, w), row: whole(row) })).pixels;
   }
 
   async #run(name, inputs) {
-    const outputs = await this.sessions[name].run(inputs);
+    const { ort, session } = this.#sessions[name];
+    const tensors = Object.entries(inputs).map(([key, tensor]) => [key, new ort.Tensor(...tensor)]);
+    const outputs = await session.run(Object.fromEntries(tensors));
     return Object.fromEntries(Object.entries(outputs).map(([key, tensor]) => [key, tensor.data]));
   }
 }
+
+async function opened(ort, graph, provider) {
+  const session = await ort.InferenceSession.create(graph, {
+    executionProviders: [provider],
+    graphOptimizationLevel: "all",
+  });
+  return { ort, session };
+}
+
+// What makes a tensor: type, data, shape.
+const plane = (data, h, w) => ["float32", data, [1, data.length / (h * w), h, w]];
+const whole = (...values) => ["int64", BigInt64Array.from(values, BigInt), [values.length]];

@@ -22,7 +22,9 @@ async function work({ id, bytes, region, tolerant }) {
   try {
     if (!cancelled.has(id)) {
       const parsed = parse(bytes);
-      const network = parsed.header.lossless ? null : await networks.for(parsed.header.model);
+      const { model, lossless } = parsed.header;
+      const area = (region.right - region.left) * (region.bottom - region.top);
+      const network = lossless ? null : await networks.for(model, area);
       seconds.load = (performance.now() - start) / 1000;
       for await (const tile of decodeTiles(parsed, region, network, { onError, seconds })) {
         await new Promise((resolve) => setTimeout(resolve)); // let a cancellation in

@@ -24,7 +24,7 @@ class Page:
     def __init__(self, profile: Path, downloads: Path | None = None, flags: tuple[str, ...] = ()):
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        arguments = [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
+        arguments = [CHROMIUM or "chromium", *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"]
 
         def pipes() -> None:  # where Chromium looks for them
             os.dup2(theirs_in, 3)
@@ -32,7 +32,8 @@ class Page:
 
         nowhere = subprocess.DEVNULL
         self._process = subprocess.Popen(arguments, stdout=nowhere, stderr=nowhere, preexec_fn=pipes, pass_fds=(3, 4))
-        os.close(theirs_in), os.close(theirs_out)
+        os.close(theirs_in)
+        os.close(theirs_out)
         self._buffer, self._id, self._session = b"", 0, None
         try:
             self._attach(downloads)
@@ -54,7 +55,8 @@ class Page:
     def __exit__(self, *_) -> None:
         self._process.terminate()
         self._process.wait(30)
-        os.close(self._in), os.close(self._out)
+        os.close(self._in)
+        os.close(self._out)
 
     def call(self, method: str, timeout: float = 120, **parameters) -> dict:
         """A method of the DevTools protocol. Raises: RuntimeError, TimeoutError."""
@@ -111,8 +113,8 @@ class Page:
         raise TimeoutError(f"never true: {condition}; the page shows {self.run('document.body.innerText')!r}")
 
     def key(self, name: str) -> None:
-        text = {"text": name} if len(name) == 1 else {}
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=name, **text)
+        text = name if len(name) == 1 else ""
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=name, text=text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=name)
 
     def place(self, selector: str) -> tuple[float, float]:
