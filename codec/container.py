@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from codec.errors import ChecksumError, FormatError, TruncatedError
@@ -130,7 +130,7 @@ class Container:
     """
 
     header: Header
-    tiles: list[memoryview | bytes]
+    tiles: Sequence[memoryview | bytes]
     metadata: dict[str, bytes] = field(default_factory=dict)
     ancillary: list[tuple[bytes, bytes]] = field(default_factory=list)
     crcs: list[int] | None = None
@@ -314,7 +314,9 @@ def _split(
         raise FormatError(f"no INDX although the picture has {across} × {down} tiles")
     if len(index) < 5 * across * down:
         raise FormatError(f"INDX of {len(index)} bytes cannot list {across} × {down} tiles")
-    tiles, crcs, at, start = [], [], 0, 0
+    tiles: list[memoryview] = []
+    crcs: list[int] = []
+    at = start = 0
     for _ in range(across * down):
         size, at = read_varint(index, at)
         if at + 4 > len(index):

@@ -148,9 +148,8 @@ def _stream(path: str) -> Iterator[BinaryIO]:
 
 def regular(path: str | None) -> os.stat_result | None:
     """What the system knows about a file; None for a pipe or no file at all."""
-    with suppress(OSError, TypeError, ValueError):
-        found = os.stat(path)
-        if stat.S_ISREG(found.st_mode):
+    with suppress(OSError, ValueError):
+        if path is not None and stat.S_ISREG((found := os.stat(path)).st_mode):
             return found
     return None
 

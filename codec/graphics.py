@@ -85,7 +85,8 @@ def filled(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     weight = (~mask).astype(np.float32)[..., None]
     levels = [(pixels[..., :colours] * weight, weight)]
     while max(levels[-1][1].shape[:2]) > 1:
-        levels.append(tuple(halved(v) for v in levels[-1]))
+        sums, weights = levels[-1]
+        levels.append((halved(sums), halved(weights)))
     below = np.full((1, 1, colours), 128, np.float32)
     for sums, weights in reversed(levels):
         if sums.shape[:2] != (1, 1):

@@ -49,7 +49,7 @@ def of_png(gamma: float | None, chromaticity: tuple[float, ...] | None, grey: bo
     same = chromaticity is None or grey or max(abs(a - b) for a, b in zip(chromaticity, SRGB)) < 0.002
     if usual and same or gamma is not None and not 0.1 < gamma < 10:
         return None
-    return profile(chromaticity or SRGB, None if usual else 1 / gamma, grey)
+    return profile(chromaticity or SRGB, None if usual or gamma is None else 1 / gamma, grey)
 
 
 def of_cicp(chunk: bytes, grey: bool) -> bytes | None:

@@ -160,27 +160,28 @@ def encode(
             return lossless.exact(picture, options.settings.effort)
         except LatError as error:
             raise LatError(f"{name}: {error}") from None
+    assert codec is not None
     if options.target:
-        return aimed(codec, picture, options, name)
+        return aimed(codec, picture, options.target, options.settings, name)
     return codec.encode_picture(picture, options.settings, progress)
 
 
-def aimed(codec: Codec, picture: Picture, options: Options, name: str) -> bytes:
+def aimed(codec: Codec, picture: Picture, target: tuple[str, float], settings: Settings, name: str) -> bytes:
     """The file that meets a target; what was chosen becomes a note of the picture.
 
     Raises: LatError.
     """
     from codec.target import to_psnr, to_size
 
-    kind, value = options.target
+    kind, value = target
     height, width = picture.pixels.shape[:2]
     try:
         if kind == "psnr":
-            found = to_psnr(codec, picture, value, options.settings)
+            found = to_psnr(codec, picture, value, settings)
             reached = f"{found.value:.2f} dB"
         else:
             size = int(value if kind == "size" else value * height * width / 8)
-            found = to_size(codec, picture, size, options.settings)
+            found = to_size(codec, picture, size, settings)
             reached = f"{len(found.data):,} bytes"
     except LatError as error:
         raise LatError(f"{name}: {error}") from None

@@ -12,6 +12,7 @@ import math
 import re
 import struct
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
@@ -32,7 +33,8 @@ SEGMENTS = {"APP0", "APP1", "APP13", "APP14", "COM"}  # of JPEG: read elsewhere,
 
 def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
     """{"icc", "exif", "xmp", "text"} of a loaded picture, as far as it has them, and notes on what is dropped."""
-    info, notes = image.info, []
+    info = image.info
+    notes: list[str] = []
     found = {"icc": info.get("icc_profile"), "exif": info.get("exif")}
     found["xmp"] = info.get("xmp") or info.get(XMP_KEY)
     words = text_of(image)
@@ -65,7 +67,7 @@ def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
 
 def to_info(metadata: dict[str, bytes]) -> dict:
     """Metadata of a .lat file as Pillow's `info`."""
-    info = {name: metadata[key] for key, name in INFO.items() if key in metadata}
+    info: dict[str, Any] = {name: metadata[key] for key, name in INFO.items() if key in metadata}
     if "text" in metadata:
         text = metadata["text"].decode("utf-8", "replace")
         try:
@@ -178,6 +180,8 @@ def dpi(info: dict, exif: bytes | None) -> list[float] | None:
 
 def iptc(image: Image.Image) -> dict[str, str]:
     """Title, author, copyright and description of an IPTC block."""
+    if not isinstance(image, ImageFile.ImageFile):
+        return {}
     try:
         fields = IptcImagePlugin.getiptcinfo(image) or {}
     except Exception:  # damaged blocks

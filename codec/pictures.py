@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ from codec.errors import LatError, reason
 from codec.files import is_stream
 
 QUALITY = 95  # of lossy formats: some 0.3 dB below what was decoded, where Pillow's own 75 costs 5 dB
-LOSSY = {
+LOSSY: dict[str, dict[str, Any]] = {
     "JPEG": {"subsampling": "4:4:4"},
     "MPO": {"subsampling": "4:4:4"},
     "WEBP": {},
@@ -22,7 +23,8 @@ LOSSY = {
     "HEIF": {"chroma": 444},
     "JXL": {},
 }
-CARRIES = {  # of Pillow's `info`
+BLOCKS: tuple[str, ...] = ("icc_profile", "exif", "xmp", "dpi")  # of Pillow's `info`
+CARRIES = {  # of these, and of its words
     "PNG": {"icc_profile", "exif", "xmp", "dpi", "words"},
     "JPEG": {"icc_profile", "exif", "xmp", "dpi", "words"},
     "MPO": {"icc_profile", "exif", "xmp", "dpi", "words"},
@@ -56,7 +58,8 @@ def encode(image: Image.Image, format: str, quality: float | None = None) -> tup
 
     Raises: LatError.
     """
-    options, notes = dict(LOSSY.get(format, {})), []
+    options = dict(LOSSY.get(format, {}))
+    notes: list[str] = []
     if format in LOSSY:
         options["quality"] = QUALITY if quality is None else round(quality)
     if format == "PNG":
@@ -70,7 +73,7 @@ def encode(image: Image.Image, format: str, quality: float | None = None) -> tup
     try:
         return saved(bare, format, options | carried), notes + said(dropped, format)
     except LatError:
-        everything = [key for key in image.info if key in ("icc_profile", "exif", "xmp", "dpi")] + dropped
+        everything = [str(key) for key in image.info if key in BLOCKS] + dropped
         if not carried:
             raise
         data = saved(Image.fromarray(np.asarray(upright(image))), format, options)
@@ -97,10 +100,11 @@ def said(dropped: list[str], format: str) -> list[str]:
 
 def carriable(image: Image.Image, format: str) -> tuple[dict, list[str]]:
     """(What a format takes of the metadata in `info`, as Pillow's options; names of the rest.)"""
-    can, info, dropped = CARRIES.get(format, set()), image.info, []
-    options = {key: info[key] for key in ("icc_profile", "exif", "xmp", "dpi") if key in info and key in can}
-    dropped += [key for key in ("icc_profile", "exif", "xmp", "dpi") if key in info and key not in can]
-    words = {key: value for key, value in info.items() if key not in metadata.INFO.values() and isinstance(value, str)}
+    can, info = CARRIES.get(format, set()), image.info
+    options: dict[str, Any] = {key: info[key] for key in BLOCKS if key in info and key in can}
+    dropped = [key for key in BLOCKS if key in info and key not in can]
+    texts = {key: value for key, value in info.items() if isinstance(key, str) and isinstance(value, str)}
+    words = {key: value for key, value in texts.items() if key not in metadata.INFO.values()}
     if words and "words" not in can:
         dropped += words
         words = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numbers import Real
 from threading import Lock
-from typing import BinaryIO
+from typing import IO
 
 from PIL import Image, ImageFile
 
@@ -27,6 +27,7 @@ class LatImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         from codec.metadata import to_info
 
+        assert self.fp is not None  # Pillow opens it
         try:
             self._parsed = container.parse(self.fp.read())
         except LatError as error:
@@ -43,7 +44,8 @@ class LatImageFile(ImageFile.ImageFile):
         Raises: OSError.
         """
         try:
-            self._parsed.verify()
+            if self._parsed is not None:  # else the pixels are there, which says more
+                self._parsed.verify()
         except LatError as error:
             raise OSError(str(error)) from None
         super().verify()
@@ -55,17 +57,17 @@ class LatImageFile(ImageFile.ImageFile):
         """
         with self._loading:
             if self._parsed is not None:
-                self._decode()
+                self._decode(self._parsed)
         return super().load()
 
-    def _decode(self) -> None:
+    def _decode(self, parsed: container.Container) -> None:
         try:
-            decoded = _decoded(self._parsed)
+            decoded = _decoded(parsed)
         except LatError as error:
             raise OSError(f"cannot decode .lat file: {error}") from None
         self.im = decoded.im
         self._parsed = None
-        if self._exclusive_fp and self._close_exclusive_fp_after_loading:
+        if self._exclusive_fp and self._close_exclusive_fp_after_loading and self.fp:
             self.fp.close()
         self.fp = None
 
@@ -88,7 +90,7 @@ def _accept(prefix: bytes) -> bool:
     return prefix.startswith(container.MAGIC)
 
 
-def _save(image: Image.Image, target: BinaryIO, filename: str | bytes) -> None:
+def _save(image: Image.Image, target: IO[bytes], filename: str | bytes) -> None:
     """Options: quality 0 … 100, model, icc_profile, exif, xmp, and exact and lossless, as for WebP.
 
     Without options, metadata come from the image; its EXIF orientation only from an image as it was opened, because
@@ -101,7 +103,7 @@ def _save(image: Image.Image, target: BinaryIO, filename: str | bytes) -> None:
 
     options = image.encoderinfo
     quality = options.get("quality", QUALITY)
-    if not isinstance(quality, Real) or not 0 <= quality <= 100:
+    if not isinstance(quality, Real) or not 0 <= float(quality) <= 100:
         raise ValueError(f"quality must be 0 … 100, got {quality!r}")
     exactly = bool(options.get("lossless"))
     picture = from_pillow(image, exact=exactly or options.get("exact", False))

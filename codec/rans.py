@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -25,17 +26,18 @@ NEAR = 16  # |symbol| up to which `Tables.bits` knows the cost
 
 
 @cache
-def _extension(name: str):
+def _extension(name: str) -> ModuleType:
     """A compiled module of the installed compressai, without importing the package."""
     full = f"compressai.{name}"
     if full in sys.modules:
         return sys.modules[full]
     package = importlib.util.find_spec("compressai")
-    folders = package.submodule_search_locations if package else []
+    folders = (package and package.submodule_search_locations) or []
     files = [f for folder in folders for f in Path(folder).glob(f"{name}.*") if f.suffix in (".so", ".pyd")]
     if not files:
         raise LatError("CompressAI's entropy coder is not installed: pip install --no-deps compressai")
     spec = importlib.util.spec_from_file_location(full, files[0])
+    assert spec is not None and spec.loader is not None  # the suffix is that of compiled modules
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.modules.pop(full, None)  # without its package there it would confuse a later `import compressai.ans`
@@ -49,7 +51,7 @@ class Tables:
     interval is the escape: any other symbol, written after it in groups of four bits.
     """
 
-    def __init__(self, cdfs: Sequence[np.ndarray], offsets: Sequence[int]):
+    def __init__(self, cdfs: Sequence[np.ndarray | list[int]], offsets: Sequence[int]):
         self.cdfs = [[int(v) for v in cdf] for cdf in cdfs]
         self.lengths = [len(cdf) for cdf in self.cdfs]
         self.offsets = [int(o) for o in offsets]

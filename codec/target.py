@@ -121,7 +121,7 @@ def search(
         level = min(max(level, LOWEST), float(top))
         if level in points:
             break
-        if count == ENCODES and rank(best, goal, side)[0]:
+        if count == ENCODES and best and rank(best, goal, side)[0]:
             level = end
         data = encode(level)
         value = points[level] = measure(data)
@@ -131,6 +131,7 @@ def search(
         if 0 <= side * (value - goal) <= side * tolerance:
             break
         level = next_level(points, goal + tolerance * 0.4, slope)
+    assert best is not None  # the first level is always tried
     return Found(best.data, best.value, best.quality, len(points))
 
 

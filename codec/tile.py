@@ -56,9 +56,9 @@ class TileCoder:
     ) -> bytes:
         """A tile's record: rate row and set of tables, CRC of its latents, alpha uint8 (H, W), stream."""
         writer = SymbolWriter()
-        z_hat = self.quantise_z(z, row, lambda *part: writer.put(*part, self.z_tables))
+        z_hat = self.quantise_z(z, row, lambda symbols, index: writer.put(symbols, index, self.z_tables))
         parts: list[tuple[np.ndarray, np.ndarray]] = []
-        _, crc = self.quantise(y, z_hat, row, lambda *part: parts.append(part), threshold)
+        _, crc = self.quantise(y, z_hat, row, lambda symbols, index: parts.append((symbols, index)), threshold)
         costs = [sum(tables.bits(*part) for part in parts) for tables in self.y_tables]
         kind = costs.index(min(costs))
         for part in parts:

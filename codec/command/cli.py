@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -266,7 +267,7 @@ def info(source: str, as_json: bool) -> None:
     except LatError as error:
         raise type(error)(f"{shown(source)}: {error}") from None
     header, first = parsed.header, parsed.tiles[0] if parsed.tiles else b""
-    fields = {
+    fields: dict[str, Any] = {
         "file": source,
         "width": header.width,
         "height": header.height,

@@ -5,12 +5,19 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from codec import container, files, kinds, loaded, plan, process, weights
 from codec.command.parts import LatCommand, parse_region, say, together
 from codec.errors import LatError, about
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from codec.coder import Codec
+    from codec.latent.latents import Latents
 
 EDIT_QUALITY = 90
 
@@ -61,7 +68,7 @@ common = together(model_option, quality_option, output_option, overwrite_option)
 box_option = click.option("--box", required=True, callback=parse_region, metavar="X,Y,W,H", help="In pixels.")
 
 
-def read(source: str, model: str, quality: float):
+def read(source: str, model: str, quality: float) -> tuple[Codec, Latents]:
     """(codec, latents) of a .lat file, .npz latents, or a picture.
 
     Raises: LatError.
@@ -85,7 +92,7 @@ def read(source: str, model: str, quality: float):
     return codec, Latents.from_image(codec, opened, quality)
 
 
-def write(codec, latents, target: str, overwrite: bool) -> None:
+def write(codec: Codec, latents: Latents, target: str, overwrite: bool) -> None:
     """By the target's suffix: a .lat file, .npz latents, or a picture.
 
     Raises: LatError.
@@ -116,7 +123,7 @@ def check_suffix(output: str) -> None:
         pictures.output_format(output)
 
 
-def picture(source: str, model: str, output: str):
+def picture(source: str, model: str, output: str) -> tuple[Codec, Image.Image]:
     """(codec, Pillow image) of a picture or a .lat file, for tools that work on pixels.
 
     Raises: LatError; also where the suffix of the output is none that can be written.
@@ -134,7 +141,7 @@ def picture(source: str, model: str, output: str):
         raise type(error)(about(error, files.shown(source))) from None
 
 
-def write_result(codec, image, target: str, quality: float, overwrite: bool) -> None:
+def write_result(codec: Codec, image: Image.Image, target: str, quality: float, overwrite: bool) -> None:
     """A .lat file or a picture, by the target's suffix.
 
     Raises: LatError.
@@ -145,7 +152,7 @@ def write_result(codec, image, target: str, quality: float, overwrite: bool) -> 
         write_picture(image, target, overwrite)
 
 
-def write_picture(image, target: str, overwrite: bool) -> None:
+def write_picture(image: Image.Image, target: str, overwrite: bool) -> None:
     """By the target's suffix.
 
     Raises: LatError.
@@ -180,9 +187,9 @@ def sample(size, seed, count, temperature, model, quality, output, overwrite) ->
 
     if count > 1 and "{seed}" not in output:
         raise click.UsageError("-n writes several files: put {seed} into -o, as in -o 'sample-{seed}.png'")
-    codec = loaded.codec(model)
+    codec, (width, height) = loaded.codec(model), size
     for s in range(seed, seed + count):
-        drawn = generate.sample(codec, *size, s, quality, temperature)
+        drawn = generate.sample(codec, width, height, s, quality, temperature)
         write(codec, drawn, output.replace("{seed}", str(s)), overwrite)
 
 
@@ -338,10 +345,11 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
 
     from codec import image as images
     from codec.latent import anomaly as anomalies
+    from codec.latent.surface import Surface
 
     codec = loaded.codec(model)
 
-    def opened(path: str):
+    def opened(path: str) -> Image.Image:
         return images.open_image(io.BytesIO(files.read_bytes(path)), path)
 
     if error and reference:
@@ -351,7 +359,8 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
         values = anomalies.reconstruction_error(codec, image)
     elif reference:
         shots = [opened(str(p)) for p in pictures_in(reference, kinds.picture_suffixes())]
-        kind = anomalies.Scene if len({shot.size for shot in shots}) == 1 else anomalies.Surface
+        same = len({shot.size for shot in shots}) == 1
+        kind: type[anomalies.Reference] = anomalies.Scene if same else Surface
         normal = [kind.measure(codec, shot) for shot in shots]
         values, cell = kind(normal).distance(kind.measure(codec, image)), kind.cell
         limit = anomalies.threshold(kind, normal, false_alarms)

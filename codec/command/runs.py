@@ -27,7 +27,7 @@ def progress_bar(label: str, quiet: bool):
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
-    bars = []
+    bars: list = []  # one, once its length is known
 
     def update(done: int, count: int, remark: str = "") -> None:
         if not bars and count > 1:

@@ -177,7 +177,7 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, [f"{kind}_{len(self.nodes)}"], **attributes))
         return self.nodes[-1].output[0]
 
-    def constant(self, array: np.ndarray) -> str:
+    def constant(self, array: np.ndarray | np.float32) -> str:
         name = f"constant_{len(self.initialisers)}"
         self.initialisers[name] = numpy_helper.from_array(np.asarray(array), name)
         return name
@@ -310,7 +310,7 @@ def step(weights: Weights, kind: str) -> onnx.ModelProto:
 
 
 ENCODER: dict[str, Callable[[Weights], onnx.ModelProto]] = {"g_a": analysis, "h_a": hyper_analysis}
-DECODER = {
+DECODER: dict[str, Callable[[Weights], onnx.ModelProto]] = {
     "g_s": synthesis,
     "z_start": start_of_z,
     "y_start": start_of_y,

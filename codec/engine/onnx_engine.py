@@ -100,7 +100,7 @@ class OnnxEngine:
         self._compiled: dict[tuple[str, bool], Run] = {}
         self._locks = {name: Lock() for name in BUILDERS}
 
-    def _run(self, name: str, precise: bool = True, **inputs: np.ndarray) -> list[np.ndarray]:
+    def _run(self, name: str, inputs: dict[str, np.ndarray], precise: bool = True) -> list[np.ndarray]:
         key = name, precise
         if key not in self._compiled:
             with self._locks[name]:
@@ -114,30 +114,30 @@ class OnnxEngine:
 
     def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
         pixels = np.ascontiguousarray(pixels)[None]
-        return self._run("g_a", self._precise(row), pixels=pixels, row=np.array([row], np.int64))[0]
+        return self._run("g_a", {"pixels": pixels, "row": np.array([row], np.int64)}, self._precise(row))[0]
 
     def hyper_analyse(self, y: np.ndarray, row: int) -> np.ndarray:
-        return self._run("h_a", y=np.ascontiguousarray(y), row=np.array([row], np.int64))[0]
+        return self._run("h_a", {"y": np.ascontiguousarray(y), "row": np.array([row], np.int64)})[0]
 
     def synthesise(self, y_hat: np.ndarray, row: int) -> np.ndarray:
         y_hat = np.ascontiguousarray(y_hat)
-        return self._run("g_s", self._precise(row), y=y_hat, row=np.array([row], np.int64))[0][0]
+        return self._run("g_s", {"y": y_hat, "row": np.array([row], np.int64)}, self._precise(row))[0][0]
 
     def start_z(self, row: int, height: int, width: int) -> tuple[Started, np.ndarray]:
-        return self._started("z_start", height, width, row=np.array([row], np.int64))
+        return self._started("z_start", height, width, {"row": np.array([row], np.int64)})
 
     def start_y(self, z: np.ndarray, height: int, width: int) -> tuple[Started, np.ndarray]:
-        return self._started("y_start", height, width, z=z)
+        return self._started("y_start", height, width, {"z": z})
 
-    def _started(self, name: str, height: int, width: int, **inputs: np.ndarray) -> tuple[Started, np.ndarray]:
-        reduced, guess = self._run(name, size=np.array([height, width], np.int64), **inputs)
+    def _started(self, name: str, height: int, width: int, inputs: dict[str, np.ndarray]) -> tuple[Started, np.ndarray]:
+        reduced, guess = self._run(name, inputs | {"size": np.array([height, width], np.int64)})
         return (reduced, guess), by_position(guess[0])
 
     def step(self, kind: str, t: int, started: Started, values: np.ndarray) -> np.ndarray:
         reduced, guess = started
         values = values.reshape(1, -1, *values.shape[2:])
         inputs = {"reduced": reduced, "values": values, "guess": guess[t : t + 1], "t": np.array([t], np.int64)}
-        return by_position(self._run(f"{kind}_step", **inputs)[0][0])
+        return by_position(self._run(f"{kind}_step", inputs)[0][0])
 
 
 def by_position(params: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from threading import Lock
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from codec.model import Model
 from codec.weights import Weights
 
 LAYOUT = torch.channels_last  # what oneDNN is fastest with; any other gives the same numbers
+ONEDNN = torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # made at import
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class _Float32Throughout:
@@ -31,7 +34,7 @@ class _Float32Throughout:
         self._lock, self._inside, self._before = Lock(), 0, ("none", "none")
 
     def __enter__(self) -> None:
-        conv, matmul = torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul
+        conv, matmul = ONEDNN
         with self._lock:
             if not self._inside:
                 self._before = conv.fp32_precision, matmul.fp32_precision
@@ -39,7 +42,7 @@ class _Float32Throughout:
             self._inside += 1
 
     def __exit__(self, *failure: object) -> None:
-        conv, matmul = torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul
+        conv, matmul = ONEDNN
         with self._lock:
             self._inside -= 1
             if not self._inside:
@@ -49,11 +52,11 @@ class _Float32Throughout:
 float32_throughout = _Float32Throughout()
 
 
-def undisturbed(method: Callable) -> Callable:
+def undisturbed(method: Callable[P, R]) -> Callable[P, R]:
     """A method that no setting of its caller reaches: gradients, autocast, precision."""
 
     @wraps(method)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         with torch.inference_mode(), torch.autocast("cpu", enabled=False), float32_throughout:
             return method(*args, **kwargs)
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -28,7 +29,6 @@ from codec.container import LATENT
 from codec.errors import LatError
 from codec.image import as_picture
 from codec.latent.latents import Latents, step
-from codec.latent.surface import Surface
 
 QUALITY = 80
 ERROR_QUALITY = 20  # where detail that is hard to predict is already lost
@@ -68,6 +68,19 @@ def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
         codec.tiles.entropy.run(z_hat, latents.row, box.height, box.width, visit)
         surprise[box.slices] = excess[0].mean(0)
     return Features(latents.y_hat * step(codec, latents.row), surprise)
+
+
+class Reference(Protocol):
+    """What is normal, from what `measure` makes of normal pictures."""
+
+    cell: int  # pixels a side that a value of the map stands for
+
+    def __init__(self, normal: Sequence[Any]): ...
+
+    @staticmethod
+    def measure(codec: Codec, image: Image.Image | np.ndarray) -> Any: ...
+
+    def distance(self, found: Any) -> np.ndarray: ...
 
 
 class Scene:
@@ -111,7 +124,7 @@ def score(values: np.ndarray) -> float:
     return float(np.sort(values, axis=None)[-TOP:].mean())
 
 
-def threshold(kind: type[Scene] | type[Surface], normal: Sequence, false_alarms: float) -> float:
+def threshold(kind: type[Reference], normal: Sequence, false_alarms: float) -> float:
     """Score that this part of normal pictures exceeds; each is scored by a reference of the others (four folds).
 
     `normal`: what `kind.measure` made of them.

@@ -17,6 +17,7 @@ import math
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from codec.coder import Codec, Progress
 from codec.container import LATENT
@@ -116,6 +117,7 @@ def coefficients(jpeg: bytes) -> tuple[np.ndarray, np.ndarray]:
     """
     try:
         with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+            assert isinstance(image, JpegImageFile)
             image.draft("YCbCr", image.size)
             if image.mode not in ("L", "YCbCr"):
                 raise LatError(f"a JPEG of mode {image.mode}: only grey and YCbCr ones can be deblocked")

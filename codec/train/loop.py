@@ -222,9 +222,9 @@ def train(
     say(f"{photos.count} photographs, {photos.megapixels:.0f} MP on {place}; {len(crops)} held out")
 
     model, going_on = Model(cfg), resume and out.exists()
-    if start is None and not going_on:
+    if not going_on and start is None:
         pca_shortcut(model, photos)
-    elif not going_on:
+    elif not going_on and start is not None:
         tensors, described = load_networks(start)
         trained = replace(cfg, **{k: described["config"][k] for k in ("rates", "lambda_min", "lambda_max")})
         grow(at_lambdas(tensors, trained, cfg), model, patches(photos))
