@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from codec import process, weights
 
 if TYPE_CHECKING:
     from codec.coder import Codec
+    from codec.weights import Weights
 
 KEPT = 4  # sets of weights
 
@@ -59,3 +61,20 @@ def codec_for(model: bytes) -> Codec:
     Raises: FormatError, MissingModelError.
     """
     return codec(weights.name_for(model))
+
+
+def codec_of(own: Weights) -> Codec:
+    """A codec of these weights for a worker: with one thread, because each core has a worker; on a GPU if there is one.
+
+    Raises: FormatError, LatError.
+    """
+    process.wait_passively()
+    from codec.coder import Codec
+
+    found = Codec(own, threads=1)
+    if find_spec("torch"):
+        import torch
+
+        if torch.cuda.is_available():
+            found.to("cuda")
+    return found

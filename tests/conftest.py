@@ -16,6 +16,7 @@ from PIL import Image
 from codec import Codec
 from codec.command.cli import main
 from codec.concurrency import AtOnce
+from tests import quick
 
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "tests" / "photos" / "kodim23.png"
@@ -37,6 +38,12 @@ def photo() -> Image.Image:
 def crop(photo) -> np.ndarray:
     """(96, 128, 3) of it."""
     return np.asarray(photo)[200:296, 300:428].copy()
+
+
+@pytest.fixture
+def quick_codec(monkeypatch) -> None:
+    """The command and bulk runs of this process with a codec that takes no time."""
+    quick.install(monkeypatch.setattr)
 
 
 @pytest.fixture

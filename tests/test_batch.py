@@ -2,11 +2,10 @@
 
 import json
 import os
-import random
+import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from PIL import Image
@@ -15,8 +14,9 @@ from codec import container, job, plan
 from tests.conftest import ROOT, lat, run
 
 
-def child(*args, **kwargs):
-    return run("-m", "codec", *map(str, args), text=True, **kwargs)
+def quick(*args, **kwargs):
+    """The command as a process, with a codec that takes no time."""
+    return run("-m", "tests.quick", *map(str, args), text=True, **kwargs)
 
 
 GOOD = ["a.lat", "b.lat", "sub/c.lat", "sub/same.jpg.lat", "sub/same.png.lat"]
@@ -26,14 +26,14 @@ def below(folder, pattern="*.lat"):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob(pattern))
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_folder_keeps_its_tree_and_one_bad_file_stops_nothing(tree, tmp_path, jobs):
+@pytest.mark.parametrize(("command", "jobs"), [(lat, 1), (quick, 2)])
+def test_a_folder_keeps_its_tree_and_one_bad_file_stops_nothing(tree, tmp_path, command, jobs):
     out = tmp_path / "out"
-    done = lat("compress", tree, "-r", "-j", jobs, "--out-dir", out)
+    done = command("compress", tree, "-r", "-j", jobs, "--out-dir", out)
     assert done.returncode == 1
     assert "5 done, 1 failed" in done.stderr and "broken.jpg" in done.stderr and "Traceback" not in done.stderr
     assert below(out) == GOOD
-    back = lat("decompress", out, "-r", "-j", jobs, "--out-dir", tmp_path / "back", "--json")
+    back = command("decompress", out, "-r", "-j", jobs, "--out-dir", tmp_path / "back", "--json")
     rows = [json.loads(line) for line in back.stdout.splitlines()]
     assert back.returncode == 0 and {r["status"] for r in rows} == {"done"} and len(rows) == 5
     assert lat("verify", out, "-r").returncode == 0
@@ -130,14 +130,17 @@ def limit_file_size():
     import resource
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no limit on the size of files to stand for a full disk")
+posix = pytest.mark.skipif(os.name != "posix", reason="limits, signals and process groups of POSIX")
+
+
+@posix
 def test_a_full_disk_leaves_nothing_half_written(tree):
     before = sorted(tree.rglob("*"))
     for args in (["compress", tree / "a.png"], ["compress", tree, "-r"]):
-        done = child(*args, preexec_fn=limit_file_size)
+        done = quick(*args, preexec_fn=limit_file_size)
         assert done.returncode == 1 and "cannot be written" in done.stderr and "Traceback" not in done.stderr
         assert sorted(tree.rglob("*")) == before
 
@@ -148,36 +151,38 @@ def test_a_folder_that_cannot_be_written_gives_a_message(tree):
     assert done.returncode == 1 and "cannot be written" in done.stderr
 
 
-@pytest.mark.campaign
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no signals")
-def test_killed_runs_leave_whole_files_or_none(tree, tmp_path, codec):
-    """kill -9 at random moments; the next run completes what is missing."""
+def started(*args) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.quick", *map(str, args)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@posix
+@pytest.mark.parametrize("lines", [0, 1, 3])
+def test_killed_runs_leave_whole_files_or_none(tree, tmp_path, lines):
+    """kill -9 after so many files; the next run completes what is missing."""
     (tree / "broken.jpg").unlink()
-    generator = random.Random(1)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "codec", "compress", str(tree), "-r", "--out-dir", str(out), "--quiet"]
-    for _ in range(6):
-        child = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
-        time.sleep(generator.uniform(0.8, 2.0))
+    with started("compress", tree, "-r", "--out-dir", out) as child:
+        for _ in range(lines):
+            child.stderr.readline()
         os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-        for path in out.rglob("*.lat"):
-            container.parse(path.read_bytes()).verify()
-    assert subprocess.run(command, cwd=ROOT, stderr=subprocess.DEVNULL).returncode in (0, 3)
-    assert below(out) == GOOD
     for path in out.rglob("*.lat"):
-        assert codec.decode(path.read_bytes()).size == (128, 96)
+        container.parse(path.read_bytes()).verify()
+    assert quick("compress", tree, "-r", "--out-dir", out).returncode in (0, 3)
+    assert below(out) == GOOD
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no signals")
-def test_interrupt_leaves_no_half_file(tree, tmp_path):
+@posix
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupt_leaves_no_half_file(tree, tmp_path, jobs):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "codec", "compress", str(tree), "-r", "--out-dir", str(out), "-j", "2"]
-    child = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    time.sleep(2.0)
-    os.killpg(child.pid, signal.SIGINT)
-    _, errors = child.communicate(timeout=60)
-    assert child.returncode in (0, 1) and "Traceback" not in errors, errors
+    for i in range(200):
+        shutil.copy2(tree / "a.png", tree / f"{i}.png")
+    with started("compress", tree, "-r", "--out-dir", out, "-j", jobs) as child:
+        child.stderr.readline()
+        os.killpg(child.pid, signal.SIGINT)
+        errors = child.communicate(timeout=60)[1]
+    assert child.returncode == 1 and "Traceback" not in errors and "interrupted" in errors, errors
     assert not list(out.rglob("*.part"))
 
 

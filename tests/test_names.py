@@ -16,29 +16,7 @@ from codec.command import batch
 from codec.job import Options
 from tests.conftest import lat
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """An encoder and a decoder that take no time: files of this module are about names."""
-    from codec import coder, container, loaded
-
-    class Quick:
-        def __init__(self, *args):
-            pass
-
-        def to(self, device):
-            return self
-
-        def encode_picture(self, picture, settings, progress=None):
-            header = container.Header(*picture.pixels.shape[1::-1], picture.mode, 64, bytes(8))
-            return container.build(container.Container(header, [bytes(13) + picture.pixels.tobytes()[:64]]))
-
-        def decode(self, file, *args):
-            return Image.new(file.header.mode, (file.header.width, file.header.height))
-
-    monkeypatch.setattr(loaded, "codec", lambda *args: Quick())
-    monkeypatch.setattr(coder, "Codec", Quick)
-    monkeypatch.setattr("codec.weights.name_for", lambda model: "quick")
+pytestmark = pytest.mark.usefixtures("quick_codec")
 
 
 def picture(path: Path, shade: int = 0, time: int | None = None) -> Path:

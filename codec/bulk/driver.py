@@ -17,7 +17,7 @@ from codec.bulk.engines import ENGINES, WorkerDied
 from codec.bulk.store import Store
 from codec.bulk.worker import PARTS, Batch, Plan, Worker, log
 from codec.errors import LatError
-from codec.job import Row
+from codec.job import Row, json_text
 from codec.plan import Job, distinct, folds_case, named
 from codec.weights import Weights
 
@@ -175,5 +175,5 @@ def logged(target: Store) -> dict[str, dict]:
 def close_log(target: Store) -> None:
     """One log of all runs instead of a part for each batch."""
     parts, rows = target.names(PARTS), logged(target)
-    target.write(LOG, "".join(f"{json.dumps(rows[source], ensure_ascii=False)}\n" for source in sorted(rows)).encode())
+    target.write(LOG, "".join(f"{json_text(rows[source])}\n" for source in sorted(rows)).encode())
     target.remove(PARTS, parts)

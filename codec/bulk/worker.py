@@ -9,11 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import PurePosixPath
 
 from codec import job as jobs
-from codec import process
+from codec import loaded, process
 from codec.bulk.store import Store
 from codec.errors import about
 from codec.job import Options, Row, json_text
@@ -45,15 +44,7 @@ class Worker:
 
     def __init__(self, plan: Plan, weights: Weights):
         process.own()
-        from codec.coder import Codec
-
-        self.plan = plan
-        self.codec = Codec(weights, threads=1)
-        if find_spec("torch"):
-            import torch
-
-            if torch.cuda.is_available():
-                self.codec.to("cuda")
+        self.plan, self.codec = plan, loaded.codec_of(weights)
         self.source, self.target = Store(plan.source), Store(plan.target)
         self.stopped = False
 
