@@ -41,6 +41,7 @@ FIGURES = [
     Figure("targets", "--images KODAK --out RESULT", "kodak", 20, "targets.json"),
     Figure("everyday corpus", "--out RESULT", "", 5, "corpus.json"),
     Figure("everyday seams", "--images KODAK --out RESULT", "kodak", 5, "seams.json"),
+    Figure("graphics", "--images tests/photos/kodim23.png --out RESULT", "", 10, "graphics.json"),
     Figure("everyday large", "--images KODAK --megapixels 100 --out RESULT", "kodak", 3, "large-100.json"),
     Figure("web", "--images KODAK --out RESULT", "kodak", 3, "web.json"),
     Figure("bulk", "--data SHARD.tar --count 500 --out RESULT", "training", 15, "bulk.json"),

@@ -2,7 +2,6 @@
 
 python -m bench.everyday corpus --out bench/results/corpus.json
 python -m bench.everyday seams --images DIR --out bench/results/seams.json
-python -m bench.everyday graphics --images tests/photos/kodim23.png --out bench/results/graphics.json
 python -m bench.everyday mosaic --images DIR --out mosaic.jpg
 python -m bench.everyday large --images DIR --megapixels 100 --out bench/results/large-100.json
 """
@@ -22,9 +21,9 @@ from pathlib import Path
 
 import click
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
-from codec import Codec, job, weights
+from codec import Codec, job
 from codec.plan import Job
 from codec.settings import TILE
 
@@ -161,70 +160,6 @@ def seams(images: Path, out: Path) -> None:
         result[quality] = {"tiled_db": tiled, "untiled_db": whole, "seam_db": whole - tiled, "bytes": sizes}
         click.echo(f"q {quality}: seam band {tiled:.3f} dB tiled, {whole:.3f} dB untiled: {whole - tiled:+.4f} dB")
     out.write_text(json.dumps({"weights": codec.name, "by_quality": result}, indent=1) + "\n")
-
-
-SENTENCES = (
-    "Sphinx of black quartz, judge my vow; pack my box with five dozen liquor jugs. 2,718 of 31,415 files (8.65 %) "
-    "took 0.4 s: see /var/log/codec-9.txt, line 1001. How vexingly quick daft zebras jump! "
-)
-
-
-def screenshot(photo: Image.Image) -> Image.Image:
-    """A window with text in several sizes, buttons, and a photograph in it."""
-    image = Image.new("RGB", (1000, 700), (236, 238, 241))
-    draw = ImageDraw.Draw(image)
-    draw.rectangle((0, 0, 1000, 36), fill=(45, 52, 64))
-    draw.text((14, 9), "codec - README.md", font=ImageFont.load_default(16), fill="white")
-    words = (SENTENCES * 40).split()
-    for k, size in enumerate((11, 12, 13, 15, 18)):
-        for line in range(6):
-            at = 40 * (6 * k + line)
-            text = " ".join(words[at // 4 : at // 4 + 60 // (k + 4)])
-            draw.text((20, 52 + 125 * k + 20 * line), text, font=ImageFont.load_default(size), fill=(20, 24, 30))
-    image.paste(photo.crop((200, 60, 580, 400)), (600, 60))
-    for k, colour in enumerate(((37, 99, 235), (22, 163, 74), (220, 38, 38))):
-        draw.rounded_rectangle((600 + 130 * k, 430, 715 + 130 * k, 466), 8, fill=colour)
-        draw.text((628 + 130 * k, 439), ("Save", "Open", "Delete")[k], font=ImageFont.load_default(15), fill="white")
-    return image
-
-
-def line_art() -> Image.Image:
-    image = Image.new("L", (640, 480), 255)
-    draw = ImageDraw.Draw(image)
-    for k in range(24):
-        draw.ellipse((20 + 9 * k, 20 + 7 * k, 620 - 9 * k, 460 - 7 * k), outline=0, width=1 + k % 3)
-        draw.line((0, 20 * k, 640, 480 - 20 * k), fill=0)
-    return image
-
-
-@main.command()
-@click.option("--images", "photo", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
-@click.option("-m", "--model", default=weights.DEFAULT, show_default=True)
-@out_option
-def graphics(photo: Path, model: str, out: Path) -> None:
-    """What is no colour photograph: PSNR and size at three qualities."""
-    from skimage.data import page
-
-    with Image.open(photo) as opened:
-        colour = opened.convert("RGB")
-    noise = np.random.default_rng(0).normal(128, 40, (480, 640, 3)).clip(0, 255).astype(np.uint8)
-    pictures = {
-        "screenshot": screenshot(colour),
-        "scanned page": Image.fromarray(page()),
-        "line art": line_art(),
-        "grey photograph": colour.convert("L"),
-        "noise": Image.fromarray(noise),
-    }
-    codec, result = Codec.load(model), {}
-    for name, image in pictures.items():
-        pixels, result[name] = np.asarray(image), {"size": image.size}
-        for quality in (25, 60, 95):
-            data = codec.encode(image, quality)
-            db = psnr(pixels, np.asarray(codec.decode(data)))
-            bpp = 8 * len(data) / (image.width * image.height)
-            result[name][f"q{quality}"] = {"bpp": round(bpp, 3), "psnr": round(db, 2)}
-        click.echo(f"{name}: {result[name]}")
-    out.write_text(json.dumps({"weights": codec.name, "pictures": result}, indent=1) + "\n")
 
 
 REGION = (1000, 1000, 512, 512)  # of a large picture: left, top, width, height

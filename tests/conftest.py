@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from codec import Codec
 from codec.command.cli import main
@@ -99,3 +99,15 @@ def lat(*args, input: bytes | None = None, binary: bool = False) -> Done:
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return 10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2))
+
+
+WORDS = "Sphinx of black quartz, judge my vow; pack my box with five dozen liquor jugs. " * 3
+
+
+def drawn(width: int, height: int) -> Image.Image:
+    """A page of text."""
+    page = Image.new("RGB", (width, height), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
+    for y in range(2, height, 18):
+        draw.text((4, y), WORDS[y // 6 :][: width // 6], fill=(20, 24, 30), font=font)
+    return page

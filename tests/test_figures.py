@@ -14,13 +14,14 @@ import bench.bulk
 import bench.distributed
 import bench.effort
 import bench.everyday
+import bench.graphics
 import bench.latents
 import bench.speed
 from bench import pages, photos
 from bench.__main__ import FIGURES, main
 from bench.published import PAIRS
 from codec.train import loop
-from tests.conftest import PHOTO, ROOT, InProcess, lat
+from tests.conftest import PHOTO, ROOT, InProcess, drawn, lat
 
 ELSEWHERE = {"run", "ranges", "heldout"}  # test_bench, test_train
 
@@ -121,10 +122,15 @@ def test_mosaic(images, tmp_path):
         assert made.width * made.height == pytest.approx(1e6, rel=0.01)
 
 
-def test_graphics(out):
-    pytest.importorskip("skimage", reason="its scanned page is one of the pictures")
-    found = outcome(out, "everyday graphics", "--images", PHOTO)
-    assert len(found["pictures"]) == 5
+def test_graphics(out, photo, monkeypatch):
+    small = photo.crop((300, 100, 428, 228))
+    made = {"half photograph, half text": bench.graphics.mosaic(small, drawn(128, 128)), "page": drawn(128, 96)}
+    monkeypatch.setattr(bench.graphics, "corpus", lambda photo: made)
+    monkeypatch.setattr(bench.graphics, "rivals", lambda image: {"webp lossless": {"bytes": 10**6}})
+    monkeypatch.setattr(bench.graphics, "QUALITIES", (50, 90))
+    found = outcome(out, "graphics", "--images", PHOTO)
+    assert found["pictures"]["page"]["lat"]["q50"]["lossless"]
+    assert set(found["pictures"]) == set(made) and found["seam"]
 
 
 def test_speed(images, out, monkeypatch):

@@ -6,25 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from codec import ChecksumError, FormatError, LatError, MissingModelError, container, graphics, lossless
 from codec.image import as_picture
 from codec.settings import Settings
 from codec.tiles import tile_kinds
-from tests.conftest import psnr, run
+from tests.conftest import drawn, psnr, run
 from tests.reference import patched
-
-WORDS = "Sphinx of black quartz, judge my vow; pack my box with five dozen liquor jugs. " * 3
-
-
-def drawn(width: int, height: int) -> Image.Image:
-    """A page of text."""
-    page = Image.new("RGB", (width, height), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
-    for y in range(2, height, 18):
-        draw.text((4, y), WORDS[y // 6 :][: width // 6], fill=(20, 24, 30), font=font)
-    return page
 
 
 @pytest.fixture(scope="module")
