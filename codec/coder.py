@@ -77,8 +77,7 @@ class Codec:
 
         Raises: FormatError, MissingModelError.
         """
-        header = parsed(data).header
-        return cls.load() if header.lossless else cls.load(weights.name_for(header.model))
+        return cls.load(weights.name_for(parsed(data).header.model))
 
     @cached_property
     def torch_engine(self) -> TorchEngine:
@@ -96,9 +95,7 @@ class Codec:
         return self
 
     def require(self, header: Header) -> None:
-        """Raises: MissingModelError where these are not the weights that a header names, or it names none."""
-        if header.lossless:
-            raise MissingModelError("coded losslessly, without any weights: it has no latents")
+        """Raises: MissingModelError where these are not the weights that a header names."""
         if header.model != self.fingerprint:
             written = weights.name_of(header.model) or header.model.hex()
             raise MissingModelError(f"written with weights {written}, but {self.name} is loaded; use Codec.for_file")
@@ -165,6 +162,18 @@ class Codec:
         with two_at_a_time(count) as pool:
             tiles = list(pool.map(encoded, range(count)))
         return Container(header, tiles, picture.metadata)
+
+    def learned(self, file: Container) -> Container:
+        """A file whose latents are those of all its picture: itself, or what is below patches encoded with the rest.
+
+        Raises: LatError and its kinds.
+        """
+        if not file.minor:
+            return file
+        pixels = self.decode_pixels(file, picture_box(file.header))
+        rows = [tile[0] % self.cfg.rates for tile in file.tiles if tile]
+        quality = self.cfg.quality(rows[0]) if rows else QUALITY
+        return self.encode_tiles(Picture(pixels, file.header.mode), Settings(quality, tile=file.header.tile))
 
     def encode_tile(
         self, pixels: np.ndarray, box: Box, settings: Settings, step_done: Callable[[], None] = lambda: None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codec.config import Config
-from codec.container import FINGERPRINT_BYTES
+from codec.container import FINGERPRINT_BYTES, NO_WEIGHTS
 from codec.errors import FormatError, MissingModelError
 
 if TYPE_CHECKING:
@@ -92,10 +92,12 @@ def name_of(fingerprint: bytes) -> str | None:
 
 
 def name_for(fingerprint: bytes) -> str:
-    """Name of the installed weights that a file was written with.
+    """Name of the installed weights that a file was written with; the default ones for a file that needs none.
 
     Raises: MissingModelError.
     """
+    if fingerprint == NO_WEIGHTS:
+        return DEFAULT
     if name := name_of(fingerprint):
         return name
     raise MissingModelError(

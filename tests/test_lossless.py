@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from codec import ChecksumError, FormatError, LatError, MissingModelError, container, graphics, lossless
+from codec import ChecksumError, FormatError, LatError, container, graphics, lossless
 from codec.image import as_picture
 from codec.settings import Settings
 from codec.tiles import tile_kinds
@@ -235,11 +235,14 @@ def test_a_stream_of_nonsense_is_refused_or_reported(codec, page):
     assert reports == [0] and set(picture.tobytes()) == {lossless.FLAT}
 
 
-def test_a_file_without_weights_has_no_latents(codec, page):
+def test_latents_are_those_of_what_is_shown(codec, mosaic):
     from codec.latent.latents import Latents
+    from codec.latent.similar import descriptor
 
-    with pytest.raises(MissingModelError, match="losslessly"):
-        Latents.from_file(codec, codec.encode(page, lossless=True))
+    small = mosaic.crop((0, 100, 128, 228))
+    exact, learned = codec.encode(small, lossless=True), codec.encode_tiles(as_picture(small), Settings())
+    assert np.array_equal(Latents.from_file(codec, exact).y_hat, Latents.from_file(codec, learned).y_hat)
+    assert descriptor(codec, exact) @ descriptor(codec, container.build(learned)) > 0.999
 
 
 def test_the_plugin_writes_lossless_files(page, tmp_path):

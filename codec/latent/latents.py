@@ -66,7 +66,7 @@ class Latents:
 
     @classmethod
     def from_file(cls, codec: Codec, data: bytes | Container, max_pixels: int = MAX_PIXELS) -> Latents:
-        """Of a .lat file: entropy decoding alone, no synthesis. Alpha is left out.
+        """Of a .lat file: entropy decoding alone, no synthesis, but where it is lossless in part. Alpha is left out.
 
         Raises: LatError and its kinds; also where tiles have different rate rows, which share no unit.
         """
@@ -74,14 +74,15 @@ class Latents:
         header, bounds = file.header, latent_bounds(file.header)
         if header.width * header.height > max_pixels:
             raise LimitError(f"{header.width} × {header.height} is more than {max_pixels} pixels")
+        file = codec.learned(file)
+        header = file.header
         codec.require(header)
         y_hat = np.empty((codec.cfg.latents, bounds.height, bounds.width), np.float32)
         z_hat = np.empty((codec.cfg.hyper, -(-bounds.height // HYPER), -(-bounds.width // HYPER)), np.float32)
         rows = set()
         for index in range(len(file.tiles)):
             tile, box = codec.tiles.decode(file, index), tile_box(header, index)
-            if file.tiles[index]:  # an empty one is below a patch and has no row
-                rows.add(tile.row)
+            rows.add(tile.row)
             y_hat[(..., *box.slices)] = tile.y_hat[0]
             z_hat[(..., *hyper_box(box).slices)] = tile.z_hat[0]
         if len(rows) > 1:

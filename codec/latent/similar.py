@@ -27,7 +27,7 @@ def descriptor(codec: Codec, data: bytes) -> np.ndarray:
 
     Raises: LatError and its kinds.
     """
-    parsed = container.parse(data)
+    parsed = codec.learned(container.parse(data))
     header, bounds = parsed.header, latent_bounds(parsed.header)
     codec.require(header)
     channels = mean_channels(codec)
