@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -109,31 +109,40 @@ def paste(out: np.ndarray, region: Box, file: Container, on_error: OnError | Non
 
     Raises: FormatError, ChecksumError; with `on_error`, damage is reported and leaves `out` as it is.
     """
+    for shared, pixels, masked in _decoded(file, region, on_error):
+        _put(out[shared.shift(region.left, region.top).slices], pixels, masked)
+
+
+def _decoded(file: Container, region: Box, on_error: OnError | None) -> Iterator[tuple[Box, np.ndarray, bool]]:
+    """(pixels in the region, RGBA, masked) of each patch that has some."""
     for sentence in file.damaged:  # where it was to lie is damaged too
         if on_error is None:
             raise ChecksumError(sentence)
         on_error(None, ChecksumError(sentence))
-    colours, alpha = (1 if file.header.mode in ("L", "LA") else 3), file.header.has_alpha
     for patch in file.patches:
         box = Box(patch.left, patch.top, patch.left + patch.width, patch.top + patch.height)
         shared = box & region
         if not shared.width * shared.height:
             continue
         try:
-            pixels = unpacked(patch)[shared.shift(box.left, box.top).slices]
+            yield shared, unpacked(patch)[shared.shift(box.left, box.top).slices], patch.masked
         except FormatError as error:
             if on_error is None:
                 raise
             left, top = box.left // LATENT, box.top // LATENT
             on_error(next(tiles_in(file.header, Box(left, top, left + 1, top + 1))), error)
-            continue
-        target = out[shared.shift(region.left, region.top).slices]
-        if patch.masked:
-            np.copyto(target[..., :colours], pixels[..., :colours], where=pixels[..., 3:] > 0)
-        else:
-            target[..., :colours] = pixels[..., :colours]
-            if alpha:
-                target[..., -1] = pixels[..., 3]
+
+
+def _put(target: np.ndarray, rgba: np.ndarray, masked: bool) -> None:
+    """Where a mask, alpha, does not say otherwise."""
+    channels = target.shape[2]
+    colours = 1 if channels < 3 else 3
+    if masked:
+        np.copyto(target[..., :colours], rgba[..., :colours], where=rgba[..., 3:] > 0)
+        return
+    target[..., :colours] = rgba[..., :colours]
+    if channels in (2, 4):
+        target[..., -1] = rgba[..., 3]
 
 
 def flat(header: Header, height: int, width: int) -> np.ndarray:
@@ -150,9 +159,12 @@ def decode_pixels(file: Container, region: Box | None = None, on_error: OnError 
     Raises: FormatError, ChecksumError.
     """
     region = region or picture_box(file.header)
-    out = flat(file.header, region.height, region.width)
-    paste(out, region, file, on_error)
-    return out
+    out = None  # not before a first patch has proved that the file means it
+    for shared, pixels, masked in _decoded(file, region, on_error):
+        if out is None:
+            out = flat(file.header, region.height, region.width)
+        _put(out[shared.shift(region.left, region.top).slices], pixels, masked)
+    return flat(file.header, region.height, region.width) if out is None else out
 
 
 def decode(

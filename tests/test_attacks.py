@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from codec.container import MAGIC, METADATA_LIMIT, Container, Header, build, chunk, parse, varint
+from codec.container import MAGIC, METADATA_LIMIT, NO_WEIGHTS, Container, Header, Patch, build, chunk, parse, varint
 from tests.conftest import run
 
 
@@ -56,6 +56,14 @@ def alpha_bomb(real: bytes) -> bytes:
     return build(Container(header, [tile[:5] + varint(len(bomb)) + bomb + tile[5:]]))
 
 
+def patches_of_nothing(real: bytes) -> bytes:
+    """Four times 4096 × 4096 pixels, of which no stream has any."""
+    size = (4095 | 4095 << 14).to_bytes(4, "little")
+    places = [(0, 0), (4096, 0), (0, 4096), (4096, 4096)]
+    patches = [Patch(*place, 4096, 4096, False, b"\x2f" + size + bytes(30)) for place in places]
+    return build(Container(Header(8192, 8192, "RGB", 64, NO_WEIGHTS), [], patches=patches))
+
+
 ATTACKS = {
     "2^31 × 2^31 pixels": (huge(2**31 - 1, 2**31 - 1), "FormatError"),
     "one tile claims 2^31 × 1": (huge(2**31 - 1, 1), "FormatError"),
@@ -81,6 +89,10 @@ ATTACKS = {
         lambda real: real[:-12] + struct.pack("<I4s", 2**32 - 1, b"iccp"), "TruncatedError"
     ),
     "alpha bomb": (alpha_bomb, "FormatError"),
+    "patches of nothing": (patches_of_nothing, "FormatError"),
+    "lossless without patches": (
+        lambda real: forge(Header(2**31 - 1, 2**31 - 1, "RGB", 64, NO_WEIGHTS).pack(1), b""), "FormatError"
+    ),
     "endless number": (lambda real: forge(b"\1\0\0\0" + b"\x80" * 20, b""), "FormatError"),
 }  # fmt: skip
 
