@@ -98,7 +98,7 @@ def awkward(folder: Path) -> Iterator[Path]:
         yield folder / name
     for package, sub in (("skimage", "data"), ("sklearn", "datasets/images")):
         try:
-            root = Path(__import__(package).__file__).parent / sub
+            root = Path(__import__(package).__path__[0]) / sub
         except ImportError:
             continue
         yield from (p for p in sorted(root.rglob("*")) if p.suffix.lower() in (".png", ".jpg", ".tif", ".tiff", ".gif"))
@@ -131,9 +131,9 @@ def corpus(out: Path) -> None:
             rows.append({"file": path.name, "status": row.status, "notes": row.notes, "error": error})
     counts = Counter(r["status"] for r in rows)
     click.echo(f"{len(rows)} pictures: {dict(counts)}")
-    for row in rows:
-        if row["error"]:
-            click.echo(f"  {row['error']}")
+    for failed in rows:
+        if failed["error"]:
+            click.echo(f"  {failed['error']}")
     out.write_text(json.dumps({"counts": counts, "rows": rows}, indent=1) + "\n")
 
 

@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def pictures(sources: tuple[Path, ...], count: int) -> list[np.ndarray]:
-    found = []
+    found: list[np.ndarray] = []
     for data in read_files(list(sources)):
         pixels = decode_rgb(data)
         if pixels is not None and len(found) < count:
@@ -79,6 +79,7 @@ def own_entropy(codec: Codec, latents: Latents) -> float:
 
     if max(latents.grid) > TILE:
         raise ValueError("one tile only")
+    assert latents.z_hat is not None  # what was drawn has it
     y, z = latents.y_hat[None], latents.z_hat[None]
     of_y, of_z = entropies(codec.tiles.y_tables[0]), entropies(codec.tiles.z_tables)
     bits: list[float] = []

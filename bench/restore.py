@@ -45,7 +45,7 @@ def denoising(codec: Codec, original: np.ndarray, sigma: float, seed: int) -> Me
     noisy = np.random.default_rng(seed).normal(original, sigma)
     noisy = np.clip(np.round(noisy), 0, 255).astype(np.uint8)
     h = NLM * sigma
-    methods = {
+    methods: Methods = {
         "lat": partial(restore.denoise, codec, noisy, sigma),
         "noisy": lambda: noisy,
         "fastNlMeans": partial(cv2.fastNlMeansDenoisingColored, noisy, None, h, h, 7, 21),

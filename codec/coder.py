@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PIL import Image
@@ -82,7 +82,8 @@ class Codec:
     @cached_property
     def torch_engine(self) -> TorchEngine:
         """The networks as torch has them, whatever else evaluates them otherwise: for gradients."""
-        return self.engine if self.engine.name == "torch" else engine.load(self.weights, "torch")
+        found = self.engine if self.engine.name == "torch" else engine.load(self.weights, "torch")
+        return cast("TorchEngine", found)
 
     @property
     def model(self) -> Model:
@@ -240,7 +241,7 @@ class Codec:
             region.left // LATENT, region.top // LATENT, -(-region.right // LATENT), -(-region.bottom // LATENT)
         )
         todo = list(tiles_in(header, under))
-        out = None  # not before a first tile has proved that the file means it
+        out: np.ndarray | None = None  # not before a first tile has proved that the file means it
         for done, (box, pixels) in enumerate(self._synthesised(file, todo, under, on_error), 1):
             if out is None:
                 out = np.empty((region.height, region.width, len(header.mode)), np.uint8)
@@ -249,6 +250,7 @@ class Codec:
             out[wanted.shift(region.left, region.top).slices] = pixels[part.slices]
             if progress:
                 progress(done, len(todo))
+        assert out is not None  # there is no region without a tile
         lossless.paste(out, region, file, on_error)
         return out
 

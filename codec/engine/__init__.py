@@ -29,7 +29,10 @@ class Engine(Protocol):
     """The networks of one set of weights, for threads to share. Arrays are float32 (1, channels, height, width)."""
 
     name: str  # one of ENGINES
-    description: str  # with version and precision
+
+    @property
+    def description(self) -> str:
+        """Version and precision."""
 
     def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
         """uint8 (H, W, 3), both multiples of 16 -> y (1, M, H/16, W/16), ready for rounding."""

@@ -25,7 +25,8 @@ class BySize:
 
     def __init__(self, small: Engine, large: Callable[[], Engine]):
         """large: gives the other engine, once it is needed."""
-        self.small, self._large, self._make, self._lock = small, None, large, Lock()
+        self.small, self._make, self._lock = small, large, Lock()
+        self._large: Engine | None = None
         self.name, self.description = small.name, f"{small.description}; OpenVINO from half a megapixel on"
 
     @property

@@ -18,6 +18,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -30,6 +31,8 @@ from codec.errors import FormatError, LatError, LimitError
 from codec.image import as_picture, to_grey, to_pillow
 from codec.settings import MAX_PIXELS, QUALITY, TILE
 from codec.tiles import Box, hyper_box, latent_bounds, tile_box
+
+Padding = Literal["constant", "edge", "mean", "reflect", "symmetric", "wrap"]  # of numpy.pad
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +124,8 @@ class Latents:
 
     def save(self, file) -> None:
         """To .npz (a path or a binary file): y_hat, z_hat where there is one, row, size, model, mode."""
-        arrays = {"y_hat": self.y_hat, "row": self.row, "size": (self.width, self.height), "mode": self.mode}
+        arrays: dict[str, Any] = {"y_hat": self.y_hat, "row": self.row, "size": (self.width, self.height)}
+        arrays["mode"] = self.mode
         if self.z_hat is not None:
             arrays["z_hat"] = self.z_hat
         np.savez_compressed(file, model=np.frombuffer(self.model, np.uint8), **arrays)
@@ -187,7 +191,7 @@ class Latents:
         y_hat = self.y_hat[:, top:bottom, left:right].copy()
         return replace(self, y_hat=y_hat, z_hat=None, width=width, height=height)
 
-    def pad(self, left: int = 0, top: int = 0, right: int = 0, bottom: int = 0, mode: str = "edge") -> Latents:
+    def pad(self, left: int = 0, top: int = 0, right: int = 0, bottom: int = 0, mode: Padding = "edge") -> Latents:
         """More positions around, filled as numpy.pad's `mode` says. The picture grows to whole squares first."""
         y_hat = np.pad(self.y_hat, ((0, 0), (top, bottom), (left, right)), mode)
         height, width = (n * LATENT for n in y_hat.shape[1:])
