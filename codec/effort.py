@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from codec.container import LATENT
+from codec.distortion import DISTORTIONS, Distortion
 from codec.engine.torch_engine import to_tensor
 from codec.image import to_colour
 from codec.model import Model, gaussian_likelihood
@@ -34,36 +34,28 @@ from codec.tiles import Box
 if TYPE_CHECKING:
     from codec.coder import Codec
 
-Y_PACE = 0.25  # part of a Newton step in each coordinate alone: its neighbours move at the same time
-Z_PACE = (0.2, 0.05)  # the same for z, at first and at last
+Z_PACE = (0.2, 0.05)  # part of a Newton step in each coordinate of z alone, at first and at last
 Z_PART = 0.7  # of the steps; then z is rounded, and y follows the μ that are final
 PENALTY = (1.0, 0.7)  # of c, at the lowest and the highest rate: there rounding is nearer to the best than random is
 AT_WHOLE = 0.02  # so near, a value counts as being at a whole number
 EVERY = 30  # steps after which the latents are looked at
-SCALES, WINDOW, C2 = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333), 11, (0.03 * 255) ** 2  # of MS-SSIM
-TUNED = 1000.0  # files become about a quarter smaller than by `squared_error`, at about the same MS-SSIM
 MAX_BITS = 30.0  # of one symbol: what the model holds impossible has an escape code
 
 Prediction = tuple[Tensor, Tensor]  # μ and log σ
-Residuals = Callable[[Tensor], list[Tensor]]  # error x̂ − x (1, 3, h, w), in 0 … 255 -> what, squared and summed, is D
 
 
 class Objective:
     """Rate and distortion of one tile as functions of its y and z, its neighbours held fixed."""
 
-    def __init__(self, model: Model, around: Tensor, own: Box, row: Tensor, pixels: Tensor, residuals: Residuals):
-        """around (1, M, H, W): y of the tile and of the ring that g_s sees; own: the tile in it; residuals: D in bits.
+    def __init__(self, model: Model, around: Tensor, own: Box, row: Tensor, distortion: Distortion):
+        """around (1, M, H, W): y of the tile and of the ring that g_s sees; own: the tile in it; row (1,)."""
+        self.model, self.around, self.own, self.row, self.distortion = model, around, own, row, distortion
 
-        row (1,): the rate row; pixels (1, 3, h, w): of the tile, 0 … 255, ending where the picture does.
-        """
-        self.model, self.around, self.own, self.residuals = model, around, own, residuals
-        self.row, self.pixels = row, pixels
-
-    def error(self, y: Tensor) -> Tensor:
+    def synthesise(self, y: Tensor) -> Tensor:
+        """x̂ (1, 3, 16h, 16w) of the tile, in 0 … 255."""
         whole = self.around.clone()
         whole[(..., *self.own.slices)] = y
-        x = self.model.synthesise(whole, self.row)[(..., *(self.own * LATENT).slices)]
-        return x[..., : self.pixels.shape[2], : self.pixels.shape[3]] * 255 - self.pixels
+        return self.model.synthesise(whole, self.row)[(..., *(self.own * LATENT).slices)] * 255
 
     def prediction(self, y: Tensor, z: Tensor) -> Prediction:
         """μ and log σ of y, where what is known of y and z is what they are, unrounded."""
@@ -78,7 +70,7 @@ class Objective:
         y_free, z_free = y.clone().requires_grad_(True), z.clone().requires_grad_(True)
         of_y, of_z = self.prediction(y_free, z_free), self.prediction_z(z_free)
         bits = symbol_bits(y, *of_y).sum() + symbol_bits(z, *of_z).sum()
-        loss = bits + sum(r.square().sum() for r in self.residuals(self.error(y_free)))
+        loss = bits + sum(r.square().sum() for r in self.distortion.residuals(self.synthesise(y_free)))
         slopes = torch.autograd.grad(loss, (y_free, z_free))
         return *slopes, *(tuple(v.detach() for v in p) for p in (of_y, of_z))
 
@@ -90,7 +82,8 @@ class Objective:
             return torch.randint(0, 2, like.shape, generator=generator).to(like).mul_(2).sub_(1)
 
         free = y.clone().requires_grad_(True)
-        projected = sum((r * random_signs(r)).sum() for r in self.residuals(self.error(free)))
+        residuals = self.distortion.residuals(self.synthesise(free))
+        projected = sum((r * random_signs(r)).sum() for r in residuals)
         of_y = torch.autograd.grad(projected, free)[0].square()
         free = z.clone().requires_grad_(True)
         bits = symbol_bits(y, *self.prediction(y, free)).sum()
@@ -99,36 +92,6 @@ class Objective:
         of_z = torch.autograd.grad((slope * signs).sum(), free)[0] * signs / 2
         of_y, of_z = (v.mean((2, 3), keepdim=True) for v in (of_y, of_z))
         return of_y.clamp_min(1e-3), of_z.clamp_min(0.5)
-
-
-def squared_error(pixels: Tensor, weight: float) -> Residuals:
-    """D = weight · (sum of squared errors)."""
-    return lambda error: [error * weight**0.5]
-
-
-def structural_error(pixels: Tensor, weight: float) -> Residuals:
-    """A quadratic form that follows 1 − MS-SSIM where errors are small.
-
-    At each of its five scales, squared errors count in inverse proportion to the local variance (1 − SSIM ≈ var(e) /
-    (2 var(x) + C₂)) and by the exponents of Wang et al. (2003).
-    """
-    scales = []
-    for k, exponent in enumerate(SCALES):
-        x = F.avg_pool2d(pixels, 2**k) if k else pixels
-        if k and min(x.shape[2:]) < WINDOW:
-            break
-        mean = F.avg_pool2d(x, WINDOW, 1, WINDOW // 2, count_include_pad=False)
-        square = F.avg_pool2d(x * x, WINDOW, 1, WINDOW // 2, count_include_pad=False)
-        variance = (square - mean * mean).clamp_min(0)
-        scales.append((TUNED * weight * exponent * 4**k / (2 * variance + C2)).sqrt())
-
-    def residuals(error: Tensor) -> list[Tensor]:
-        return [(F.avg_pool2d(error, 2**k) if k else error) * scale for k, scale in enumerate(scales)]
-
-    return residuals
-
-
-DISTORTIONS = {"psnr": squared_error, "ms-ssim": structural_error}  # by `Settings.tune`
 
 
 @torch.inference_mode(False)  # gradients are needed even under a caller's inference_mode
@@ -143,19 +106,17 @@ def refine(
     around, own = codec.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
     y = around[(..., *own.slices)]
     x = to_tensor(to_colour(pixels[(box * LATENT).slices])).to(engine.device)
-    residuals = DISTORTIONS[settings.tune](x, float(engine.model.lambdas[row]) / 3)
+    distortion = DISTORTIONS[settings.tune](x, float(engine.model.lambdas[row]))
 
     def cost(candidate: tuple[np.ndarray, np.ndarray]) -> float:
         y, z_hat = candidate
         decoded = around.copy()
         decoded[(..., *own.slices)] = codec.tiles.quantise(y, z_hat, row)[0]
-        decoded = to_tensor(codec.engine.synthesise(decoded, row)[(own * LATENT).slices]).to(engine.device)
-        error = decoded[..., : x.shape[2], : x.shape[3]] - x
-        distortion = sum(float(r.square().sum(dtype=torch.float64)) for r in residuals(error))
-        return 8 * len(codec.tiles.encode(y, z_hat, row)) + distortion
+        x_hat = to_tensor(codec.engine.synthesise(decoded, row)[(own * LATENT).slices]).to(engine.device)
+        return 8 * len(codec.tiles.encode(y, z_hat, row)) + float(distortion.bits(x_hat))
 
     whole, z = (torch.from_numpy(v).to(engine.device) for v in (around, codec.engine.hyper_analyse(y, row)))
-    objective = Objective(engine.model, whole, own, engine.rows(row), x, residuals)
+    objective = Objective(engine.model, whole, own, engine.rows(row), distortion)
     y = whole[(..., *own.slices)]
     found = [(y, z), *descend(objective, y, z, settings.steps, step_done)]
     candidates = ((y.cpu().numpy(), codec.tiles.quantise_z(z.cpu().numpy(), row)) for y, z in found)
@@ -176,7 +137,7 @@ def descend(objective: Objective, y: Tensor, z: Tensor, steps: int, step_done: C
         for step in range(1, steps + 1):
             y_slope, z_slope, of_y, of_z = objective.gradients(y, z)
             with torch.no_grad():
-                y = proximal(y, *of_y, y_slope, y_curve, penalty, Y_PACE)
+                y = proximal(y, *of_y, y_slope, y_curve, penalty, objective.distortion.pace)
                 if step <= Z_PART * steps:
                     pace = Z_PACE[0] * (Z_PACE[1] / Z_PACE[0]) ** (step / steps)
                     z = proximal(z, *of_z, z_slope, z_curve, 1.0, pace)

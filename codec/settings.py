@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 QUALITY, EFFORT, TUNE = 50, 3, "psnr"  # defaults
 STEPS = {1: 0, 2: 0, 3: 0, 4: 3, 5: 6, 6: 12, 7: 30, 8: 60, 9: 130}  # of refinement, by effort
-TUNES = ("psnr", "ms-ssim")
+TUNES = ("psnr", "ms-ssim", "eye")
 ENGINES = ("openvino", "onnxruntime", "torch")  # what may evaluate the networks, best first (codec/engine)
 MAX_PIXELS = 2**28  # default limit on both sides: a gigabyte of RGB needs to be asked for
 TILE = 64  # latents a side: 1024 pixels

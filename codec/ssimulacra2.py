@@ -24,12 +24,18 @@ SMALLEST = 8  # pixels a side: smaller pictures have no score
 C2 = 0.0009
 OPSIN = ((0.30, 0.622, 0.078), (0.23, 0.692, 0.078), (0.24342268924547819, 0.20476744424496821, 0.5518098665095536))
 OPSIN_BIAS = 0.0037930732552754493
+MIX = ((7.0, -7.0, 0.0), (0.5, 0.5, 0.0), (-0.5, -0.5, 1.0))  # cube roots of the cones -> X, Y, B − Y
+OFFSET = (0.42, 0.01, 0.55)  # makes them positive
 RADIUS = 4
 # Of the blur, from the middle outwards: what libjxl's recursive filter does to an impulse, namely the sum of three
 # cosines that has the sum and the variance of a Gaussian of σ = 1.5 (D. Charalampidis, Recursive implementation of the
 # Gaussian filter using truncated cosine functions, 2016; N = 5).
 TAPS = (0.2646211054881985, 0.2129285920104222, 0.1093353727774603, 0.0360111146583644, 0.0094143678096537)
 BLOCK = 256  # outputs that one multiplication with the band matrix gives
+EYE_PART = (
+    0.7  # of a distortion that follows eyes; the rest is squared error, which keeps colours and flat skies in place
+)
+PRUNE = 0.1  # weights below are left out where gradients are needed: less than 1 % of the sum, and most of the time
 TINY = 1e-28  # keeps the slope of a 4-norm finite where a map is 0
 
 # fmt: off
@@ -55,6 +61,7 @@ WEIGHTS = torch.tensor([  # of the 1-norms of the three maps and their 4-norms, 
     0, 0, 0, 0.0005130064588990679, 0, 0.00010854057858411537,
 ], dtype=torch.float64).view(3, 6, 2, 3)
 # fmt: on
+PRUNED = WEIGHTS * (WEIGHTS > PRUNE)
 
 
 def linear(srgb: Tensor) -> Tensor:
@@ -62,13 +69,15 @@ def linear(srgb: Tensor) -> Tensor:
     return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
+def per_pixel(matrix: tuple, x: Tensor) -> Tensor:
+    """A 3 × 3 matrix times each pixel of (N, 3, H, W)."""
+    return torch.einsum("ij,njhw->nihw", torch.tensor(matrix, dtype=x.dtype, device=x.device), x)
+
+
 def opsin(light: Tensor) -> Tensor:
     """Linear RGB (N, 3, H, W) -> X, Y and B − Y, shifted and scaled as the reference does before comparing."""
-    matrix = torch.tensor(OPSIN, dtype=light.dtype, device=light.device)
-    cones = (torch.einsum("ij,njhw->nihw", matrix, light) + OPSIN_BIAS) ** (1 / 3) - OPSIN_BIAS ** (1 / 3)
-    long, medium, short = cones.unbind(1)
-    x, y = (long - medium) / 2, (long + medium) / 2
-    return torch.stack([14 * x + 0.42, y + 0.01, short - y + 0.55], 1)
+    roots = (per_pixel(OPSIN, light) + OPSIN_BIAS) ** (1 / 3) - OPSIN_BIAS ** (1 / 3)
+    return per_pixel(MIX, roots) + torch.tensor(OFFSET, dtype=light.dtype, device=light.device).view(3, 1, 1)
 
 
 def halved(light: Tensor) -> Tensor:
@@ -136,16 +145,30 @@ def weighted_sum(x: Tensor, x_hat: Tensor, weights: Tensor = WEIGHTS) -> Tensor:
     return total
 
 
-def weights_for(height: int, width: int) -> Tensor:
-    """(3, scales, 2, 3): those of WEIGHTS that the reference uses for a picture.
-
-    It halves pictures until a side is below SMALLEST. Below 113 pixels it has fewer than six scales, and reads its list
-    of 108 weights from the start without a gap, so that the B of six scales is another one than that of four.
-    """
+def scales_of(height: int, width: int) -> int:
+    """At how many scales a picture is seen: it is halved until a side is below SMALLEST."""
     scales, side = 1, min(height, width)
     while scales < WEIGHTS.shape[1] and side >= SMALLEST:
         scales, side = scales + 1, -(-side // 2)
+    return scales
+
+
+def weights_for(height: int, width: int) -> Tensor:
+    """(3, scales, 2, 3): those of WEIGHTS that the reference uses for a picture.
+
+    Where there are fewer than six scales, which is below 113 pixels, it reads its list of 108 weights from the start
+    without a gap: channels then have weights that were meant for others.
+    """
+    scales = scales_of(height, width)
     return WEIGHTS.flatten()[: 18 * scales].view(3, scales, 2, 3)
+
+
+def as_squared_error(lambdas):
+    """What `weighted_sum` is to be taken times to be as large as the squared error (0..255 scale) that λ stands for.
+
+    That is of photographs, on average; from low to high rates squared errors fall a little faster.
+    """
+    return 4.1 * (lambdas / 0.0007) ** 0.118
 
 
 def score(x: Tensor, x_hat: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ from click.testing import CliRunner
 
 from codec import Codec
 from codec.command.cli import main
+from codec.distortion import DISTORTIONS
 from codec.latent.latents import Latents
 from codec.settings import STEPS
+from codec.ssimulacra2 import score
 from codec.target import to_size
 from tests.conftest import psnr
 
@@ -44,6 +46,32 @@ def test_tuned_for_ms_ssim(codec, photo):
     assert len(plain) > 0.97 * len(tuned)
     assert measured(tuned) > measured(plain)
     assert len(tuned) < len(codec.encode(pixels, 50))
+
+
+def test_tuned_for_the_eye(codec, photo):
+    """A smaller file that SSIMULACRA 2 likes better than a file of one pass of that size."""
+    pixels = np.asarray(photo.crop((300, 100, 500, 290)))
+
+    def measured(data: bytes) -> float:
+        pair = [torch.tensor(np.asarray(x)).permute(2, 0, 1)[None] / 255 for x in (codec.decode(data), pixels)]
+        return float(score(*pair))
+
+    tuned = codec.encode(pixels, 50, effort=5, tune="eye")
+    plain = to_size(codec, pixels, len(tuned)).data
+    assert len(plain) > 0.97 * len(tuned)
+    assert measured(tuned) > measured(plain)
+    assert len(tuned) < len(codec.encode(pixels, 50))
+
+
+@pytest.mark.parametrize("tune", DISTORTIONS)
+def test_residuals_follow_what_they_stand_for(photo, tune):
+    """Where errors are small, D is their squared sum: exactly, or to a third for the eye."""
+    x = torch.tensor(np.asarray(photo.crop((300, 100, 500, 290)))).permute(2, 0, 1)[None].float()
+    distortion = DISTORTIONS[tune](x, 0.01)
+    x_hat = x + 2 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    form = sum(float(r.square().sum()) for r in distortion.residuals(x_hat))
+    assert form == pytest.approx(float(distortion.bits(x_hat)), rel=0.33 if tune == "eye" else 1e-6)
+    assert float(distortion.bits(x)) == 0
 
 
 def test_progress_counts_steps(codec, crop):
@@ -85,10 +113,10 @@ def test_any_size_tiles_grey_and_alpha(codec, photo):
         photo.convert("RGBA").crop((0, 0, 70, 50)),
         photo.resize((1060, 40)),  # two tiles
     ):
-        data = codec.encode(image, 30, effort=4)
-        decoded = codec.decode(data)
-        assert (decoded.size, decoded.mode) == (image.size, image.mode)
-        assert psnr(np.asarray(decoded), np.asarray(image)) > 20
+        for tune in ("psnr", "eye"):
+            decoded = codec.decode(codec.encode(image, 30, effort=4, tune=tune))
+            assert (decoded.size, decoded.mode) == (image.size, image.mode)
+            assert psnr(np.asarray(decoded), np.asarray(image)) > 20
 
 
 def test_refined_latents_are_latents(codec, crop):

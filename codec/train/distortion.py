@@ -11,13 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from codec.ssimulacra2 import WEIGHTS, weighted_sum
-
-EYE_PART = 0.7  # of the mixture
-PRUNED = WEIGHTS * (WEIGHTS > 0.1)  # 25 of 108: the others are less than 1 % of the sum, and time
-# s0 is taken EYE_SCALE (λ / EYE_LAMBDA) ^ EYE_RISE times, which makes it as large as the squared error on the mean of
-# photographs at every rate: from low to high rates squared errors fall a little faster.
-EYE_SCALE, EYE_LAMBDA, EYE_RISE = 4.1, 0.0007, 0.118
+from codec.ssimulacra2 import EYE_PART, PRUNED, as_squared_error, weighted_sum
 
 Distortion = Callable[[Tensor, Tensor, Tensor], Tensor]  # x, x̂ (N, 3, H, W) in 0 … 1, λ (N,) -> D (N,)
 
@@ -31,8 +25,7 @@ def visible_error(x: Tensor, x_hat: Tensor, lambdas: Tensor) -> Tensor:
     """EYE_PART of what SSIMULACRA 2 sees, its weighted sum s0 in units of squared error; the rest squared error."""
     with torch.autocast(x.device.type, enabled=False):
         seen = weighted_sum(x, x_hat.float().clamp(0, 1), PRUNED)
-        scale = EYE_SCALE * (lambdas / EYE_LAMBDA) ** EYE_RISE
-        return EYE_PART * scale * seen + (1 - EYE_PART) * squared_error(x, x_hat)
+        return EYE_PART * as_squared_error(lambdas) * seen + (1 - EYE_PART) * squared_error(x, x_hat)
 
 
 DISTORTIONS: dict[str, Distortion] = {"psnr": squared_error, "eye": visible_error}
