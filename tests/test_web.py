@@ -194,6 +194,15 @@ def test_metadata_goes_into_the_png_and_the_picture_stands_upright(module, codec
     )
 
 
+def test_a_picture_that_no_canvas_holds_is_shown_smaller(module):
+    script = """(async () => {
+      const pixels = new Uint8ClampedArray(4 * 20000 * 3).map((_, k) => (k & 3) === 3 ? 255 : k & 4 ? 20 : 10);
+      const canvas = document.createElement("canvas");
+      await lat.toCanvas({ width: 20000, height: 3, pixels, mode: "RGB", metadata: {}, orientation: 1 }, canvas);
+      return [canvas.width, canvas.height, ...canvas.getContext("2d").getImageData(9999, 0, 1, 1).data]; })()"""
+    assert module.run(script) == [10000, 1, 15, 15, 15, 255]
+
+
 @pytest.mark.campaign
 def test_webgpu_gives_the_same_pixels(site, address, tmp_path):
     """By software in place of a GPU."""

@@ -98,6 +98,8 @@ function render() {
   $("save").hidden = !shown?.decoded;
   if (shown) view.show(shown.canvas, beside?.canvas);
   else view.hide();
+  $("leftname").textContent = beside ? shown.name : "";
+  $("rightname").textContent = beside?.name ?? "";
   document.title = shown ? `${shown.name} · lat` : "lat";
   $("facts").replaceChildren(...(shown ? facts() : []));
   $("pictures").replaceChildren(...pictures.map(chip));
@@ -105,8 +107,9 @@ function render() {
 
 /** What the picture is, and took. */
 function facts() {
-  const { width, height, bytes, decoded } = shown;
+  const { width, height, bytes, decoded, canvas } = shown;
   const parts = [`${number(width)} × ${number(height)}`, `${number(bytes)} bytes`, `${bpp(shown)} bits per pixel`];
+  if (decoded && canvas.width * canvas.height < width * height) parts.push("shown smaller");
   if (decoded) parts.push(`decoded in ${(decoded.seconds.all - decoded.seconds.load).toFixed(2)} s`);
   const bold = document.createElement("b");
   bold.textContent = shown.name;
