@@ -1,5 +1,6 @@
 """Symbols <-> bytes: the one place that calls CompressAI's range coder (rANS), and the guard around it.
 
+Where it is not installed, `plain_rans` stands in for it.
 Only CompressAI's two extension modules are loaded. Importing the package itself takes seconds, pulls in
 torchvision, and fails where a CPU build of torch meets the registry's torchvision.
 
@@ -18,7 +19,8 @@ from types import ModuleType
 
 import numpy as np
 
-from codec.errors import DesyncError, FormatError, LatError
+from codec import plain_rans
+from codec.errors import DesyncError, FormatError
 
 PRECISION = 16  # bits of the frequency tables
 SYMBOL_LIMIT = 2**15  # |symbol| in a valid file
@@ -35,13 +37,22 @@ def _extension(name: str) -> ModuleType:
     folders = (package and package.submodule_search_locations) or []
     files = [f for folder in folders for f in Path(folder).glob(f"{name}.*") if f.suffix in (".so", ".pyd")]
     if not files:
-        raise LatError("CompressAI's entropy coder is not installed: pip install --no-deps compressai")
+        raise ModuleNotFoundError("CompressAI's entropy coder is not installed: pip install --no-deps compressai")
     spec = importlib.util.spec_from_file_location(full, files[0])
     assert spec is not None and spec.loader is not None  # the suffix is that of compiled modules
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.modules.pop(full, None)  # without its package there it would confuse a later `import compressai.ans`
     return module
+
+
+@cache
+def _coder():
+    """The module with the coder: CompressAI's, or the same in Python."""
+    try:
+        return _extension("ans")
+    except ModuleNotFoundError:
+        return plain_rans
 
 
 class Tables:
@@ -107,7 +118,7 @@ class SymbolWriter:
     """Collects symbols; `finish` gives the stream."""
 
     def __init__(self) -> None:
-        self._coder = _extension("ans").BufferedRansEncoder()
+        self._coder = _coder().BufferedRansEncoder()
         self._count = 0
 
     def put(self, symbols: np.ndarray, indices: np.ndarray, tables: Tables) -> None:
@@ -129,8 +140,9 @@ class SymbolReader:
     def __init__(self, stream: bytes, count: int):
         if len(stream) % 4 or len(stream) < 8:
             raise FormatError(f"a stream of {len(stream)} bytes is impossible: must be a multiple of 4, at least 8")
-        self._coder = _extension("ans").RansDecoder()
-        self._coder.set_stream(stream + bytes(16 * len(stream) + 8 * count + 256))
+        self._coder = _coder().RansDecoder()
+        trusting = _coder() is not plain_rans
+        self._coder.set_stream(stream + bytes(16 * len(stream) + 8 * count + 256) if trusting else stream)
         self._left = count
 
     def get(self, indices: np.ndarray, tables: Tables) -> np.ndarray:

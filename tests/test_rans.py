@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
 
-from codec import FormatError
+from codec import FormatError, LatError, plain_rans, rans
 from codec.rans import SymbolReader, SymbolWriter, Tables, quantise_pmf
 from tests.conftest import run
 
@@ -85,3 +86,23 @@ def test_the_coder_can_be_imported_by_others_as_well():
     )
     result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_coder_in_python_writes_and_reads_the_same_bytes(monkeypatch):
+    generator = np.random.default_rng(3)
+    symbols = np.round(generator.standard_cauchy(3000) * 3).clip(-16000, 16000).astype(np.int64)
+    indices = generator.integers(0, 2, 3000)
+    streams = [write(symbols[:n], indices[:n]) for n in (0, 1, 5, 3000)]
+    monkeypatch.setattr(rans, "_coder", lambda: plain_rans)
+    assert [write(symbols[:n], indices[:n]) for n in (0, 1, 5, 3000)] == streams
+    reader = SymbolReader(streams[-1], 3000)
+    assert (np.concatenate([reader.get(indices[:9], TABLES), reader.get(indices[9:], TABLES)]) == symbols).all()
+
+
+def test_the_coder_in_python_survives_forged_streams(monkeypatch):
+    monkeypatch.setattr(rans, "_coder", lambda: plain_rans)
+    generator = np.random.default_rng(4)
+    for size in (8, 400, 40_000):
+        for stream in (bytes(size), b"\xff" * size, generator.bytes(size)):
+            with suppress(LatError):
+                SymbolReader(stream, 500).get(np.zeros(500, int), TABLES)
