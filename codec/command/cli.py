@@ -297,10 +297,10 @@ def info(source: str, as_json: bool) -> None:
 @command()
 def engines() -> None:
     """What can evaluate the networks here, and what does."""
-    from codec import engine
+    from codec import engine, rans
 
     opened = weights.Weights.open(weights.DEFAULT)
-    say(f"{'chosen':12} {engine.load(opened).description}")
+    say(f"{'chosen':12} {engine.load(opened).description}; {rans.description()}")
     for name in ENGINES:
         here = engine.load(opened, name, bfloat16=True).description if name in engine.installed() else "not installed"
         say(f"{name:12} {here}")
@@ -319,7 +319,7 @@ def onnx(model: str, folder: Path, decoder: bool) -> None:
     try:
         from codec.engine import graphs
     except ModuleNotFoundError as error:
-        raise LatError(f"{error.name} is missing: pip install 'lat-codec[fast]'") from None
+        raise LatError(f"{error.name} is missing: pip install onnx") from None
     graphs.export(weights.Weights.open(model), folder, encoder=not decoder)
 
 

@@ -70,7 +70,7 @@ def build(out: Path, models: tuple[str, ...], overwrite: bool = False) -> None:
     try:
         from codec.engine import graphs
     except ModuleNotFoundError as error:
-        raise LatError(f"{error.name} is missing: pip install 'lat-codec[web]'") from None
+        raise LatError(f"{error.name} is missing: pip install onnx") from None
     found = [weights.Weights.open(name) for name in models]
     runtime = runtime_folder()
     try:
