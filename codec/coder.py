@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]  # tiles done, tiles in all; with effort, steps of tiles
 
-process.survive_fork()
-
 
 class Codec:
     """One set of weights, ready to encode and decode.
@@ -52,6 +50,7 @@ class Codec:
         self._use(engine.load(weights, engine_name, threads, bfloat16))
 
     def _use(self, chosen: engine.Engine) -> None:
+        process.survive_fork(chosen)
         self.engine, self.tiles = chosen, TileCoder(self.weights, chosen)
 
     @classmethod

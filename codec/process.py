@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import ctypes
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -27,18 +29,27 @@ def wait_passively() -> None:
     os.environ.setdefault("KMP_BLOCKTIME", "0")  # LLVM and Intel: macOS, Windows
 
 
-def survive_fork() -> None:
-    """Have forked children compute with one thread: the OpenMP threads of their parent do not exist in them.
+_engines: weakref.WeakSet = weakref.WeakSet()
 
-    A child that asks for two waits for ever. Costs nothing where nobody forks.
+
+def survive_fork(engine) -> None:
+    """Have an engine work in forked children of this process, which have none of its threads.
+
+    There torch computes with one thread, because it would wait for the others for ever; what ONNX Runtime and OpenVINO
+    made is never destroyed, because that waits for their threads, or crashes.
     """
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_one_thread)
+    _engines.add(engine)
 
 
-def _one_thread() -> None:
+def _in_child() -> None:
+    for engine in _engines:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def own() -> None:
