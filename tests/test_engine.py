@@ -1,9 +1,14 @@
 """What holds for every engine, and that torch is needed for none of what users do every day."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from codec import Codec, engine
+from codec.command.cli import main
 from codec.engine import by_size
 from tests.conftest import run
 
@@ -29,6 +34,42 @@ def test_small_pictures_of_every_mode(codec, by_engine, shape):
     for channels in (1, 2, 3, 4):
         data = by_engine.encode(pixels[:, :, :channels].copy(), tile=4)
         assert np.abs(np.asarray(codec.decode(data), int) - np.asarray(by_engine.decode(data), int)).max() <= 1
+
+
+def test_threads_share_an_engine(by_engine, crop):
+    """Of other sizes each, so that requests and shapes get mixed up if they can."""
+    files = [by_engine.encode(crop[: 16 * n, : 20 * n], 40) for n in (1, 2, 3, 4)] * 2
+    expected = [by_engine.decode(data).tobytes() for data in files]
+    with ThreadPoolExecutor(4) as pool:
+        assert [image.tobytes() for image in pool.map(by_engine.decode, files)] == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_decodes(by_engine, tmp_path):
+    """In a process of its own: this one has threads that others started."""
+    path = tmp_path / "a.lat"
+    path.write_bytes(by_engine.encode(np.zeros((40, 50, 3), np.uint8)))
+    result = run("-c", FORK, by_engine.engine.name, str(path), text=True)
+    assert (result.returncode, result.stdout) == (0, "0\n"), result.stderr
+
+
+FORK = """
+import os, sys, warnings
+from codec import Codec
+
+warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of threads at every fork
+codec, data = Codec.load(engine=sys.argv[1], threads=2), open(sys.argv[2], "rb").read()
+expected = codec.decode(data).tobytes()
+child = os.fork()
+if not child:
+    os._exit(codec.decode(data).tobytes() != expected)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_the_command_names_the_engines():
+    result = CliRunner().invoke(main, ["engines"])
+    assert result.exit_code == 0 and all(name in result.output for name in (*NAMES, "chosen"))
 
 
 @pytest.mark.skipif("openvino" not in NAMES, reason="needs openvino")

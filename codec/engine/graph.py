@@ -1,0 +1,184 @@
+"""An ONNX graph under construction, from the tensors of a weights file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from codec.config import POSITIONS, SLOPE
+from codec.weights import Weights
+
+OPSET, IR_VERSION = 17, 8  # what every runtime of the last years reads, in browsers too
+FLOAT, INT64, UINT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8
+Shape = tuple[int | str, ...]
+
+
+class Graph:
+    """A graph under construction: a method adds nodes and returns the name of their result.
+
+    Those up to `from_parts` are what `whole_numbers` describes the entropy model with.
+    """
+
+    def __init__(self, weights: Weights):
+        self.weights = weights
+        self.nodes: list[onnx.NodeProto] = []
+        self.initialisers: dict[str, onnx.TensorProto] = {}
+        self.inputs: list[onnx.ValueInfoProto] = []
+
+    # -- whole_numbers.Layers ------------------------------------------------------------------------------------
+
+    def conv(self, x: str, name: str) -> str:
+        shape = self.weights.exact[f"{name}.weight"].shape
+        depthwise = {"pads": [1, 1, 1, 1], "group": shape[0]} if len(shape) == 4 else {}
+        return self.op("Conv", x, *self._layer(name), **depthwise)
+
+    def conv_of_pass(self, x: str, names: list[str], t: str) -> str:
+        weights, biases = zip(*map(self._layer, names))
+        return self.op("Conv", x, self._of_pass(weights, t), self._of_pass(biases, t))
+
+    def conv_parts(self, x: str, name: str, rows: np.ndarray, t: str) -> str:
+        layer, rows = self._layer(name), rows.reshape(len(rows), -1)
+        weights, biases = ([self.op("Gather", v, self.constant(r), axis=0) for r in rows] for v in layer)
+        return self.op("Conv", x, self._of_pass(weights, t), self._of_pass(biases, t), group=len(POSITIONS))
+
+    def leaky(self, x: str) -> str:
+        return self.op("LeakyRelu", x, alpha=SLOPE)
+
+    def floor(self, x: str) -> str:
+        return self.op("Floor", x)
+
+    def clamp(self, x: str, limit: int) -> str:
+        return self.op("Clip", x, self.constant(np.float32(-limit)), self.constant(np.float32(limit)))
+
+    def add(self, x: str, y: str) -> str:
+        return self.op("Add", x, y)
+
+    def scaled(self, x: str, name: str) -> str:
+        scale = np.exp2(-self.weights.exact[name].astype(np.float32))
+        return self.op("Mul", x, self.constant(scale[:, None, None]))
+
+    def concat(self, x: str, y: str) -> str:
+        return self.op("Concat", x, y, axis=1)
+
+    def take(self, x: str, channels: np.ndarray) -> str:
+        return self.op("Gather", x, self.constant(channels), axis=1)
+
+    def upsample(self, x: str) -> str:
+        return self.op("DepthToSpace", x, blocksize=2, mode="CRD")
+
+    def to_parts(self, x: str) -> str:
+        odd = self.op("Mod", self.size(x), self.constant(np.array([2, 2])))
+        pads = self.op("Concat", self.constant(np.zeros(6, np.int64)), odd, axis=0)
+        return self.op("SpaceToDepth", self.op("Pad", x, pads), blocksize=2)
+
+    def from_parts(self, parts: str, like: str) -> str:
+        return self.crop(self.op("DepthToSpace", parts, blocksize=2, mode="DCR"), self.size(like))
+
+    def _of_pass(self, tensors: Sequence[str], t: str) -> str:
+        """That of pass t = 1, 2, 3."""
+        stacked = self.op("Concat", *(self.op("Unsqueeze", v, self.constant(np.array([0]))) for v in tensors), axis=0)
+        index = self.op("Sub", t, self.constant(np.array([1])))
+        return self.op("Squeeze", self.op("Gather", stacked, index, axis=0), self.constant(np.array([0])))
+
+    def _layer(self, name: str) -> tuple[str, str]:
+        """Weight and bias, divided by 2^shift."""
+        shape = self.weights.exact[f"{name}.weight"].shape
+        scale = np.exp2(-self.weights.exact[f"{name}.shift"].astype(np.float32))
+        weight = self.stored(f"exact.{name}.weight", (*shape, 1, 1)[:4])
+        weight = self.op("Mul", weight, self.constant(scale[:, None, None, None]))
+        return weight, self.op("Mul", self.stored(f"exact.{name}.bias"), self.constant(scale))
+
+    # -- float layers (model.py) ---------------------------------------------------------------------------------
+
+    def pointwise(self, x: str, name: str) -> str:
+        """1×1 convolution."""
+        return self.op("Conv", x, *self._float_layer(name, (1, 1)))
+
+    def permuted(self, x: str, name: str, order: np.ndarray, axis: int) -> str:
+        """1×1 convolution with its outputs (axis 0) or its inputs (1) in another order."""
+        weight, bias = self._float_layer(name, (1, 1))
+        weight = self.op("Gather", weight, self.constant(order), axis=axis)
+        return self.op("Conv", x, weight, bias if axis else self.op("Gather", bias, self.constant(order), axis=0))
+
+    def down(self, x: str, name: str) -> str:
+        """3×3 convolution, stride 2."""
+        return self.op("Conv", x, *self._float_layer(name, (3, 3)), pads=[1, 1, 1, 1], strides=[2, 2])
+
+    def block(self, x: str, name: str) -> str:
+        t = self.leaky(self.pointwise(x, f"{name}.mix_in"))
+        weight, bias = self._float_layer(f"{name}.spatial", (3, 3))
+        t = self.op(
+            "Conv", t, weight, bias, pads=[1, 1, 1, 1], group=self.weights.networks[f"{name}.spatial.bias"].size
+        )
+        x = self.add(x, self.pointwise(t, f"{name}.mix_out"))
+        t = self.leaky(self.pointwise(x, f"{name}.expand"))
+        return self.add(x, self.pointwise(t, f"{name}.contract"))
+
+    def blocks(self, x: str, name: str, count: int) -> str:
+        for i in range(count):
+            x = self.block(x, f"{name}.{i}")
+        return x
+
+    def gain(self, x: str, name: str, row: str) -> str:
+        """x times the gains of a rate row, by channel."""
+        logs = self.op("Gather", self.stored(name), row, axis=0)
+        return self.op("Mul", x, self.op("Unsqueeze", self.op("Exp", logs), self.constant(np.array([2, 3]))))
+
+    def times(self, x: str, factor: float) -> str:
+        return self.op("Mul", x, self.constant(np.float32(factor)))
+
+    def _float_layer(self, name: str, kernel: tuple[int, int]) -> tuple[str, str]:
+        outputs = len(self.weights.networks[f"{name}.bias"])
+        return self.stored(f"{name}.weight", (outputs, -1, *kernel)), self.stored(f"{name}.bias")
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    def input(self, name: str, shape: Shape, kind: int = FLOAT) -> str:
+        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def op(self, kind: str, *inputs: str, **attributes) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [f"{kind}_{len(self.nodes)}"], **attributes))
+        return self.nodes[-1].output[0]
+
+    def constant(self, array: np.ndarray | np.float32) -> str:
+        name = f"constant_{len(self.initialisers)}"
+        self.initialisers[name] = numpy_helper.from_array(np.asarray(array), name)
+        return name
+
+    def stored(self, name: str, shape: tuple[int, ...] | None = None) -> str:
+        """A tensor as the weights file has it, cast to float32."""
+        array = (
+            self.weights.exact[name.removeprefix("exact.")]
+            if name.startswith("exact.")
+            else self.weights.networks[name]
+        )
+        self.initialisers[name] = numpy_helper.from_array(array.reshape(shape or array.shape), name)
+        return self.op("Cast", name, to=FLOAT)
+
+    def size(self, x: str, axes: slice = slice(2, 4)) -> str:
+        """Height and width of x."""
+        ends = self.constant(np.array([axes.start])), self.constant(np.array([axes.stop]))
+        return self.op("Slice", self.op("Shape", x), *ends)
+
+    def crop(self, x: str, size: str) -> str:
+        """The first rows and columns of x."""
+        return self.op("Slice", x, self.constant(np.zeros(2, np.int64)), size, self.constant(np.array([2, 3])))
+
+    def reshape(self, x: str, *sizes: int | str) -> str:
+        """Sizes are numbers, or results that hold some."""
+        parts = [self.constant(np.array([n])) if isinstance(n, int) else n for n in sizes]
+        return self.op("Reshape", x, self.op("Concat", *parts, axis=0))
+
+    def finish(self, name: str, **outputs: tuple[str, Shape, int]) -> onnx.ModelProto:
+        """outputs: by name, a result, its shape and type."""
+        for output, (result, _, _) in outputs.items():
+            self.nodes.append(helper.make_node("Identity", [result], [output]))
+        infos = [helper.make_tensor_value_info(k, kind, shape) for k, (_, shape, kind) in outputs.items()]
+        graph = helper.make_graph(self.nodes, name, self.inputs, infos, list(self.initialisers.values()))
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        model.producer_name = self.weights.name
+        return model
