@@ -298,7 +298,7 @@ def gallery(photo: Path, second: Path, model: str, out: Path) -> None:
             [generate.sample(codec, side, side, 3, 20, t).to_image(codec) for t in (0.6, 0.8, 1.0, 1.2)],
         ),
         (
-            "restore: noise of σ 25, without it; JPEG of quality 10, without its blocks",
+            "restore: noise with a deviation of 25, without it; JPEG of quality 10, without its blocks",
             [Image.fromarray(noisy), restore.denoise(codec, noisy, 25), Image.open(file), deblocked],
         ),
         (
