@@ -45,14 +45,15 @@ class Codec(Protocol):
 
 
 class Lat:
-    """This package. Setting: -q."""
+    """This package, as it is by default. Setting: -q."""
 
-    tuned = "PSNR"
+    tune: str | None = None
     suffix: str | None = None
     settings: tuple = (0, 5, 12, 20, 28, 35, 43, 50, 58, 65, 73, 80, 88, 95, 100)
 
     def __init__(self, model: str):
-        self.codec, self.threads = codec.Codec.load(model), 0  # as many as the engine likes
+        self.codec, self.threads = codec.Codec.load(model, tune=self.tune), 0  # as many as the engine likes
+        self.tuned = {"psnr": "PSNR", "eye": "the eye: SSIMULACRA 2 and some PSNR"}[self.codec.weights.tune]
         self.version = f"codec {codec.__version__}, {self.codec.name}, {self.codec.engine.description}"
 
     def use_threads(self, count: int) -> None:
@@ -71,6 +72,14 @@ class LatBest(Lat):
 
     def __init__(self, model: str):
         super().__init__(BEST)
+
+
+class LatPsnr(Lat):
+    tune = "psnr"
+
+
+class LatBestPsnr(LatBest):
+    tune = "psnr"
 
 
 class PillowCodec:
@@ -300,6 +309,8 @@ class CompressAI:
 CODECS: dict[str, type[Codec]] = {
     "lat": Lat,
     "lat-best": LatBest,
+    "lat-psnr": LatPsnr,
+    "lat-best-psnr": LatBestPsnr,
     "jpeg": Jpeg,
     "jpeg420": Jpeg420,
     "jpegli": Jpegli,

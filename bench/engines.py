@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from codec import Codec, engine
-from codec.weights import NEWEST
+from codec.weights import newest
 
 from .machine import memory_kb, processor, timed
 from .photos import tiled
@@ -129,13 +129,13 @@ def main(images, megapixels, best_megapixels, threads, repeats, one, out) -> Non
         photo.crop((0, 0, 768, 512)).save(folder / "small.png")
         idle, loaded = [], []
         for size in ("tiny", "fast", "best"):
-            weights = NEWEST["best" if size == "best" else "fast"]
+            weights = newest("best" if size == "best" else "fast")
             for variant in variants():
                 idle.append(measured(pictures[size], weights, *variant, threads, repeats))
                 click.echo(json.dumps(idle[-1]))
         with busy(2 * (os.cpu_count() or 1)):
             for variant in variants():
-                loaded.append(measured(pictures["tiny"], NEWEST["fast"], *variant, threads, 9))
+                loaded.append(measured(pictures["tiny"], newest("fast"), *variant, threads, 9))
                 click.echo(json.dumps(loaded[-1]))
         result = {
             "processor": processor(),

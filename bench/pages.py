@@ -28,7 +28,7 @@ RIVALS = {
     "jxl": "JPEG XL, effort 7",
     "avif-s6": "AVIF 4:4:4, speed 6",
     "avif-s4": "AVIF 4:4:4, speed 4",
-    "avif-ssim": "AVIF 4:4:4, speed 4, tuned for SSIM",
+    "avif-ssim": "AVIF 4:4:4, speed 6, tuned for SSIM",
     "avif-psnr": "AVIF 4:4:4, speed 4, tuned for PSNR",
     "heic": "HEIC 4:4:4 (x265)",
     "heic-psnr": "HEIC 4:4:4, tuned for PSNR",

@@ -79,7 +79,7 @@ def main(images: Path, quality: int, out: Path) -> None:
                 for threads in THREADS:
                     address = f"http://localhost:{server.server_port}/"
                     row = measure(address, folder, f"{size}-{megapixels}.lat", threads, count)
-                    rows.append({"weights": weights.NEWEST[size], "megapixels": megapixels} | row)
+                    rows.append({"weights": weights.newest(size), "megapixels": megapixels} | row)
                     click.echo(json.dumps(rows[-1]))
             server.shutdown()
     result = {"processor": processor(), "platform": platform.platform(), "quality": quality, "rows": rows}

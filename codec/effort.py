@@ -106,7 +106,7 @@ def refine(
     around, own = codec.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
     y = around[(..., *own.slices)]
     x = to_tensor(to_colour(pixels[(box * LATENT).slices])).to(engine.device)
-    distortion = DISTORTIONS[settings.tune](x, float(engine.model.lambdas[row]))
+    distortion = DISTORTIONS[settings.tune or codec.weights.tune](x, float(engine.model.lambdas[row]))
 
     def cost(candidate: tuple[np.ndarray, np.ndarray]) -> float:
         y, z_hat = candidate

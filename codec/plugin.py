@@ -99,7 +99,7 @@ def _save(image: Image.Image, target: IO[bytes], filename: str | bytes) -> None:
     from codec import loaded, lossless, weights
     from codec.image import from_pillow
     from codec.metadata import INFO
-    from codec.settings import QUALITY, Settings
+    from codec.settings import EFFORT, QUALITY, Settings
 
     options = image.encoderinfo
     quality = options.get("quality", QUALITY)
@@ -116,8 +116,10 @@ def _save(image: Image.Image, target: IO[bytes], filename: str | bytes) -> None:
     if exactly:
         target.write(lossless.exact(picture))
         return
-    codec = loaded.codec(options.get("model", weights.DEFAULT))
-    target.write(codec.encode_picture(picture, Settings(float(quality))))
+    tune = options.get("tune")
+    settings = Settings(float(quality), options.get("effort", EFFORT), tune)
+    codec = loaded.codec(weights.newest(options.get("model", weights.DEFAULT), tune))
+    target.write(codec.encode_picture(picture, settings))
 
 
 Image.register_open(LatImageFile.format, LatImageFile, _accept)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-QUALITY, EFFORT, TUNE = 50, 3, "psnr"  # defaults
+QUALITY, EFFORT, TUNE = 50, 3, "psnr"  # defaults; TUNE: of the weights that a size stands for
 STEPS = {1: 0, 2: 0, 3: 0, 4: 3, 5: 6, 6: 12, 7: 30, 8: 60, 9: 130}  # of refinement, by effort
 TUNES = ("psnr", "ms-ssim", "eye")
 ENGINES = ("openvino", "onnxruntime", "torch")  # what may evaluate the networks, best first (codec/engine)
@@ -17,7 +17,8 @@ class Settings:
     """What an encoder is told.
 
     `quality` 0 … 100: higher is better and larger. `effort` 1 … 9: from 4 on, gradient steps make the file smaller
-    and encoding slower (`effort.py`), for the sake of the metric `tune`. `threshold` 0.5 … 1: residuals shrink by what
+    and encoding slower (`effort.py`), for the sake of the metric `tune`, default the one
+    that the weights are trained for. `threshold` 0.5 … 1: residuals shrink by what
     it exceeds 0.5 by before they are rounded; a larger one makes the file smaller by less than a step of quality does.
     `tile`: side of a tile in latents. `lossless`: every pixel comes back as it was; only effort counts.
     Raises: ValueError for an effort, a metric or a tile that there is not.
@@ -25,7 +26,7 @@ class Settings:
 
     quality: float = QUALITY
     effort: int = EFFORT
-    tune: str = TUNE
+    tune: str | None = None
     threshold: float = 0.5
     tile: int = TILE
     lossless: bool = False
@@ -33,7 +34,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.effort not in STEPS:
             raise ValueError(f"effort must be 1 … {max(STEPS)}, got {self.effort}")
-        if self.tune not in TUNES:
+        if self.tune not in (None, *TUNES):
             raise ValueError(f"tune must be one of {', '.join(TUNES)}, got {self.tune}")
         if not 4 <= self.tile <= TILE or self.tile % 4:
             raise ValueError(f"tile must be a multiple of 4 from 4 to {TILE} latents, got {self.tile}")

@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING
 from codec.config import Config
 from codec.container import FINGERPRINT_BYTES, NO_WEIGHTS
 from codec.errors import FormatError, MissingModelError
+from codec.settings import TUNE
 
 if TYPE_CHECKING:
     import numpy as np
 
-DEFAULT, BEST = "fast-6", "best-6"
-NEWEST = {"fast": DEFAULT, "best": BEST}  # what a size without a number stands for
+DEFAULT, BEST = "fast", "best"  # sizes
+NEWEST = {  # what a size stands for, by the metric that its weights are trained for
+    "fast": {"psnr": "fast-6"},
+    "best": {"psnr": "best-6"},
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Weights:
     networks: dict[str, np.ndarray]  # float16
     exact: dict[str, np.ndarray]
     tables: dict[str, np.ndarray]
+    tune: str = "psnr"  # the metric that they are trained for
 
     @classmethod
     def parse(cls, data: bytes, fingerprint: bytes = bytes(FINGERPRINT_BYTES)) -> Weights:
@@ -57,7 +62,8 @@ class Weights:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
         networks = {k: v for k, v in tensors.items() if not k.startswith(("exact.", "tables."))}
-        return cls(described["name"], fingerprint, config, networks, part("exact."), part("tables."))
+        tune = described.get("tune", "psnr")
+        return cls(described["name"], fingerprint, config, networks, part("exact."), part("tables."), tune)
 
     @classmethod
     def open(cls, name: str) -> Weights:
@@ -106,12 +112,22 @@ def name_for(fingerprint: bytes) -> str:
     )
 
 
+def newest(name: str, tune: str | None = None) -> str:
+    """The newest weights of a size, trained for a metric (default: `settings.TUNE`); another name stands for itself.
+
+    Where none are trained for it, those for PSNR: an effort refines latents for any metric.
+    """
+    if name not in NEWEST:
+        return name
+    return NEWEST[name].get(tune or TUNE, NEWEST[name]["psnr"])
+
+
 def locate(name: str) -> Path:
     """Path of installed weights by name or size; a path to a .safetensors file stands for itself.
 
     Raises: MissingModelError.
     """
-    name = NEWEST.get(name, name)
+    name = newest(name)
     path = Path(name) if name.endswith(".safetensors") else folder() / f"{name}.safetensors"
     if not path.is_file():
         raise MissingModelError(f"no weights named {name}; installed: {', '.join(cards()) or 'none'}")

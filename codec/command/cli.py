@@ -118,9 +118,7 @@ encoder_options = together(
     click.option(
         "--tune",
         type=click.Choice(TUNES),
-        default=TUNE,
-        show_default=True,
-        help="What an effort of 4 and more is for.",
+        help=f"What weights are trained for and efforts refine for.  [default: {TUNE}, or as the weights of -m are]",
     ),
     click.option("--lossless", is_flag=True, help="Every pixel comes back as it was; -q and -m do not count."),
     click.option("--target-size", callback=parse_bytes, metavar="BYTES", help="Best file of at most 200k, 1.5M …"),
@@ -134,7 +132,7 @@ encoder_options = together(
 )
 
 
-def encoding(target_size, target_bpp, target_psnr, quality, effort, tune, lossless, **others) -> Options:
+def encoding(target_size, target_bpp, target_psnr, model, quality, effort, tune, lossless, **others) -> Options:
     """Options of `encoder_options`."""
     targets = {"size": target_size, "bpp": target_bpp, "psnr": target_psnr}
     given = [(kind, value) for kind, value in targets.items() if value is not None]
@@ -143,9 +141,9 @@ def encoding(target_size, target_bpp, target_psnr, quality, effort, tune, lossle
     if given and lossless:
         raise click.UsageError(f"--lossless has no quality to choose: leave out --target-{given[0][0]}")
     settings = Settings(quality, effort, tune, lossless=lossless)
-    if tune != TUNE and not settings.steps:
+    if tune and not settings.steps and tune not in weights.NEWEST.get(model, TUNES):
         raise click.UsageError(f"--tune {tune} needs an effort of at least 4: -e 6")
-    return Options(settings, given[0] if given else None, **others)
+    return Options(settings, given[0] if given else None, weights.newest(model, tune), **others)
 
 
 @command(

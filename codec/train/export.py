@@ -28,7 +28,8 @@ from codec.engine.whole_numbers import LIMIT, SUM_LIMIT
 from codec.model import Block, Depthwise, Model, Pointwise
 from codec.rans import quantise_pmf
 from codec.train.data import Photos
-from codec.train.loop import load_networks
+from codec.train.distortion import DISTORTIONS
+from codec.train.loop import Recipe, load_networks
 from codec.weights import Weights
 
 CROPS = 160  # to count symbols in
@@ -214,14 +215,14 @@ def load_averaged(path: Path) -> tuple[Model, dict]:
     return model, meta
 
 
-def weights_bytes(model: Model, crops: Tensor, name: str) -> bytes:
+def weights_bytes(model: Model, crops: Tensor, name: str, tune: str) -> bytes:
     """A weights file: every network as float16, "exact." integers, "tables.", and the configuration.
 
     crops (N, 3, H, W): of photographs, to calibrate the whole numbers and to count symbols.
     """
     tensors = {k: v.half() for k, v in model.state_dict().items()}
     tensors |= {f"exact.{k}": v for k, v in whole_numbers(model, crops[:CALIBRATION]).items()}
-    described = {"name": name, "config": json.dumps(asdict(model.cfg))}
+    described = {"name": name, "tune": tune, "config": json.dumps(asdict(model.cfg))}
 
     gaussian = gaussian_tables()
 
@@ -249,10 +250,17 @@ def weights_bytes(model: Model, crops: Tensor, name: str) -> bytes:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="CSV with columns `source` and `licence`, a line per photograph, for the card.",
 )
+@click.option("--tune", type=click.Choice(list(DISTORTIONS)), help="What for, where the checkpoint does not say.")
 @click.option("--note", help="A sentence for the card on how the checkpoint came about.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("weights"), show_default=True)
 def main(
-    checkpoint: Path, sources: tuple[Path, ...], name: str, index: Path | None, note: str | None, out: Path
+    checkpoint: Path,
+    sources: tuple[Path, ...],
+    name: str,
+    index: Path | None,
+    tune: str | None,
+    note: str | None,
+    out: Path,
 ) -> None:
     """Turn a training checkpoint into weights that `lat` can load."""
     torch.manual_seed(0)
@@ -261,11 +269,12 @@ def main(
         raise click.ClickException(f"{target} exists; weights are added under a new name, never edited")
     model, meta = load_averaged(checkpoint)
     photos = Photos(list(sources), torch.device("cpu"))
-    data = weights_bytes(model, photos.crops(CROPS, 384), name)
+    tune = meta.get("recipe", {}).get("tune", tune or Recipe.tune)
+    data = weights_bytes(model, photos.crops(CROPS, 384), name, tune)
     out.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
     described: dict[str, Any] = {"name": name, "sha256": hashlib.sha256(data).hexdigest()}
-    described |= {"kmac_per_pixel": model.cfg.macs()}
+    described |= {"tune": tune, "kmac_per_pixel": model.cfg.macs()}
     described |= {"training": {k: v for k, v in meta.items() if k != "config"}, "config": meta["config"]}
     if note:
         described["training"]["note"] = note
