@@ -17,7 +17,7 @@ from tests.conftest import psnr
 
 @pytest.fixture(scope="module")
 def part(photo) -> np.ndarray:
-    return np.asarray(photo.crop((300, 100, 620, 340)))
+    return np.asarray(photo.crop((300, 100, 500, 260)))
 
 
 def cost(codec: Codec, pixels: np.ndarray, data: bytes, quality: float) -> float:

@@ -1,5 +1,6 @@
 """Every command of `python -m bench` runs once, on two small pictures."""
 
+import contextlib
 import json
 import shutil
 import sys
@@ -13,13 +14,18 @@ from PIL import Image
 import bench.bulk
 import bench.distributed
 import bench.effort
+import bench.engines
 import bench.everyday
 import bench.graphics
 import bench.latents
 import bench.speed
+import bench.web
 from bench import pages, photos
 from bench.__main__ import FIGURES, main
+from bench.browser import CHROMIUM
 from bench.published import PAIRS
+from codec.command import web
+from codec.errors import LatError
 from codec.train import loop
 from tests.conftest import PHOTO, ROOT, InProcess, drawn, lat
 
@@ -146,6 +152,38 @@ def test_speed(images, out, monkeypatch):
     monkeypatch.setattr(bench.speed, "process_seconds", process_seconds)
     found = outcome(out, "speed", "--images", images, "--largest", 0.1, "--repeats", 1)
     assert {row["codec"] for row in found["rows"]} >= {"lat fast-6", "lat best-6", "jpeg"}
+
+
+def test_engines(images, out, monkeypatch):
+    pytest.importorskip("openvino", reason="one of the engines that are compared")
+
+    def run(command, check):
+        assert lat(*command[3:]).returncode == 0
+
+    monkeypatch.setattr(bench.engines, "measured", bench.engines.row)
+    monkeypatch.setattr(bench.engines, "busy", lambda processes: contextlib.nullcontext())
+    monkeypatch.setattr(bench.engines, "subprocess", SimpleNamespace(run=run))
+    args = ["--megapixels", 0.02, "--best-megapixels", 0.02, "--repeats", 1, "--threads", 1]
+    found = outcome(out, "engines", "--images", images, *args)
+    assert len(found["idle"]) == 3 * len(found["busy"]) and "chosen" in found["processes_768x512"]
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_web(images, out, monkeypatch):
+    try:
+        web.runtime_folder()
+    except LatError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr(bench.web, "CASES", (("fast", 0.05, 2),))
+    monkeypatch.setattr(bench.web, "THREADS", (1,))
+    found = outcome(out, "web", "--images", images)
+    assert [row["decodes"] for row in found["rows"]] == [1]
+
+
+def test_restore(images, out):
+    pytest.importorskip("cv2", reason="it has a baseline")
+    found = outcome(out, "restore", "--images", images / "0.png", "--crop", 64, 48)
+    assert found["tasks"]["noise σ 25"]["gain_on"]["noisy"]["mean"] > 0
 
 
 def test_bulk(images, out, monkeypatch):
