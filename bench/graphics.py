@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -41,7 +42,9 @@ def corpus(photo: Image.Image) -> dict[str, Image.Image]:
     }
     found["drawing, 1 bit"] = synthetic.make(5, SEED + 50, SIZE, [], []).convert("L").point(lambda v: 255 * (v > 127))
     found["dithered, 1 bit"] = photo.crop((0, 0, SIZE, SIZE)).convert("1").convert("L")
-    found["flat art, palette"] = synthetic.make(6, SEED + 60, SIZE, [], []).quantize(24, dither=0).convert("RGB")
+    found["flat art, palette"] = (
+        synthetic.make(6, SEED + 60, SIZE, [], []).quantize(24, dither=Image.Dither.NONE).convert("RGB")
+    )
     found["half photograph, half text"] = mosaic(photo, found["page"])
     found["page of several tiles"] = synthetic.make(0, SEED + 70, 1200, [], []).crop((0, 0, 1200, 700))
     try:
@@ -131,7 +134,8 @@ def main(path: Path, model: str, out: Path) -> None:
     """Bytes, PSNR and SSIMULACRA 2 of graphics. --images: one photograph, which some of them have in them."""
     with Image.open(path) as opened:
         photo = opened.convert("RGB")
-    codec, result = Codec.load(model), {}
+    codec = Codec.load(model)
+    result: dict[str, dict[str, Any]] = {}
     for name, image in corpus(photo).items():
         result[name] = {"size": image.size, "lat": ours(codec, image), "others": rivals(image)}
         limit = result[name]["others"]["webp lossless"]["bytes"] * 1.02 + 200

@@ -7,6 +7,7 @@ The slopes of SSIMULACRA 2 itself are not: its 4-norms pull at the few places th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,7 @@ class Distortion(ABC):
 
     def bits(self, x_hat: Tensor) -> Tensor:
         """D."""
-        return sum(r.square().sum() for r in self.residuals(x_hat))
+        return reduce(torch.add, (r.square().sum() for r in self.residuals(x_hat)))
 
     def error(self, x_hat: Tensor) -> Tensor:
         return x_hat[..., : self.pixels.shape[2], : self.pixels.shape[3]] - self.pixels
@@ -89,7 +90,8 @@ class VisibleError(Distortion):
         self.of_metric = metric.EYE_PART * lambda_ * height * width * metric.as_squared_error(lambda_)
         srgb = pixels / 255
         self.slope = torch.where(srgb <= 0.04045, 1 / 12.92, 2.4 / 1.055 * ((srgb + 0.055) / 1.055) ** 1.4) / 255
-        light, self.scales = metric.linear(srgb), []
+        light = metric.linear(srgb)
+        self.scales: list[tuple[Tensor, Tensor]] = []
         for of_means, of_fourths in self.weights.permute(1, 2, 3, 0)[:, :, 0].to(pixels):
             if self.scales:
                 light = metric.halved(light)
@@ -118,4 +120,8 @@ class VisibleError(Distortion):
         return self.of_metric * seen + (1 - metric.EYE_PART) * self.weight * error.square().sum()
 
 
-DISTORTIONS = {"psnr": SquaredError, "ms-ssim": StructuralError, "eye": VisibleError}  # by `Settings.tune`
+DISTORTIONS: dict[str, type[Distortion]] = {
+    "psnr": SquaredError,
+    "ms-ssim": StructuralError,
+    "eye": VisibleError,
+}  # by `Settings.tune`

@@ -17,6 +17,7 @@ The result is an ordinary file. Efforts from 4 on are numbers of such steps (`se
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,8 +72,8 @@ class Objective:
         of_y, of_z = self.prediction(y_free, z_free), self.prediction_z(z_free)
         bits = symbol_bits(y, *of_y).sum() + symbol_bits(z, *of_z).sum()
         loss = bits + sum(r.square().sum() for r in self.distortion.residuals(self.synthesise(y_free)))
-        slopes = torch.autograd.grad(loss, (y_free, z_free))
-        return *slopes, *(tuple(v.detach() for v in p) for p in (of_y, of_z))
+        y_slope, z_slope = torch.autograd.grad(loss, (y_free, z_free))
+        return y_slope, z_slope, detached(*of_y), detached(*of_z)
 
     def curvature(self, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Half the second derivatives of D by y and of the bits of y by z, means over each channel."""
@@ -83,7 +84,7 @@ class Objective:
 
         free = y.clone().requires_grad_(True)
         residuals = self.distortion.residuals(self.synthesise(free))
-        projected = sum((r * random_signs(r)).sum() for r in residuals)
+        projected = reduce(torch.add, ((r * random_signs(r)).sum() for r in residuals))
         of_y = torch.autograd.grad(projected, free)[0].square()
         free = z.clone().requires_grad_(True)
         bits = symbol_bits(y, *self.prediction(y, free)).sum()
@@ -117,8 +118,8 @@ def refine(
 
     whole, z = (torch.from_numpy(v).to(engine.device) for v in (around, codec.engine.hyper_analyse(y, row)))
     objective = Objective(engine.model, whole, own, engine.rows(row), distortion)
-    y = whole[(..., *own.slices)]
-    found = [(y, z), *descend(objective, y, z, settings.steps, step_done)]
+    start = whole[(..., *own.slices)]
+    found = [(start, z), *descend(objective, start, z, settings.steps, step_done)]
     candidates = ((y.cpu().numpy(), codec.tiles.quantise_z(z.cpu().numpy(), row)) for y, z in found)
     return min(candidates, key=cost)
 
@@ -147,6 +148,10 @@ def descend(objective: Objective, y: Tensor, z: Tensor, steps: int, step_done: C
             if step % EVERY == 0 or step == steps:
                 found.append((y, z))
     return found
+
+
+def detached(mu: Tensor, log_sigma: Tensor) -> Prediction:
+    return mu.detach(), log_sigma.detach()
 
 
 def unrounded(residual: Tensor, log_sigma: Tensor) -> Tensor:
