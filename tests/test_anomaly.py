@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from codec.errors import LatError
 from codec.latent import anomaly
-from codec.latent.anomaly import Surface
+from codec.latent.surface import Surface
 from tests.test_latents import lat
 
 
