@@ -34,7 +34,7 @@ class Options:
     """What the command line says about every file of a run."""
 
     settings: Settings = Settings()
-    target: tuple[str, float] | None = None  # "size" in bytes, "bpp", or "psnr" in dB: chooses the quality
+    target: tuple[str, float] | None = None  # "size", "bpp", "psnr" or "ssimulacra2"; bytes, dB …
     model: str = weights.DEFAULT
     overwrite: bool = False
     max_pixels: int = MAX_PIXELS
@@ -171,7 +171,7 @@ def aimed(codec: Codec, picture: Picture, target: tuple[str, float], settings: S
 
     Raises: LatError.
     """
-    from codec.target import to_psnr, to_size
+    from codec.target import to_psnr, to_size, to_ssimulacra2
 
     kind, value = target
     height, width = picture.pixels.shape[:2]
@@ -179,6 +179,9 @@ def aimed(codec: Codec, picture: Picture, target: tuple[str, float], settings: S
         if kind == "psnr":
             found = to_psnr(codec, picture, value, settings)
             reached = f"{found.value:.2f} dB"
+        elif kind == "ssimulacra2":
+            found = to_ssimulacra2(codec, picture, value, settings)
+            reached = f"SSIMULACRA 2 of {found.value:.1f}"
         else:
             size = int(value if kind == "size" else value * height * width / 8)
             found = to_size(codec, picture, size, settings)

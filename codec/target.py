@@ -1,9 +1,9 @@
-"""Files of a wanted size, or of a wanted PSNR: which rate row, and how much of the way to the next.
+"""Files of a wanted size, or of a wanted PSNR or SSIMULACRA 2: which rate row, and how much of the way to the next.
 
 One row changes the bytes by 4 to 9 %, the PSNR by some 0.2 dB. Between rows lies the rounding threshold of the
 encoder: above 0.5 more symbols become 0, which costs about as much quality as it saves. So a search has one
 number, the *level* = row − (threshold − 0.5) / SPAN, and both what is wanted and what is measured are close to
-linear in it: a secant finds it in two or three encodes. Size is never exceeded, PSNR never undershot.
+linear in it: a secant finds it in two or three encodes. Size is never exceeded, a quality never undershot.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ LOWEST = -6.0  # level: row 0 with a threshold of 0.71
 ENCODES = 8  # at most; nearly all need no more than 4
 SIZE_BEND, SIZE_SLOPE = 0.75, 0.074  # ln(bpp) + 0.75 bpp rises by 0.074 a row (photographs held out of training)
 PSNR_SLOPE = 0.22  # dB a row
+SCORE_TOLERANCE = 0.7  # above the wanted SSIMULACRA 2
+SCORE_SLOPE = 0.035  # −ln(100 − score) rises by so much a row
 
 
 @dataclass(frozen=True)
 class Found:
-    """The file, what of it was asked for (bytes or dB), its quality 0 … 100, and how many encodes it took."""
+    """The file, what of it was asked for (bytes, dB or a score), its quality 0 … 100, and how many encodes it took."""
 
     data: bytes
     value: float
@@ -73,13 +75,10 @@ def to_psnr(
     Raises: LatError where even the highest quality is worse; it says what is possible.
     """
     picture = as_picture(image)
-    channels = 1 if picture.mode in ("L", "LA") else 3
-    original = picture.pixels[:, :, :channels].astype(np.float32)
+    original = colours(picture.pixels).astype(np.float32)
 
     def measure(data: bytes) -> float:
-        decoded = np.asarray(codec.decode(data, max_pixels=original.size))
-        decoded = decoded.reshape(*original.shape[:2], -1)[:, :, :channels]
-        mse = float(np.mean((original - decoded) ** 2, dtype=np.float64))
+        mse = float(np.mean((original - decoded(codec, data, picture)) ** 2, dtype=np.float64))
         return 10 * math.log10(255**2 / max(mse, 1e-3))
 
     encode, start = encoder(codec, picture, settings), 32 + (psnr - 34) / PSNR_SLOPE
@@ -87,6 +86,56 @@ def to_psnr(
     if found.value < psnr:
         raise LatError(f"{psnr} dB cannot be reached: the highest quality has {found.value:.2f} dB")
     return found
+
+
+def to_ssimulacra2(
+    codec: Codec, image: Image.Image | np.ndarray | Picture, score: float, settings: Settings = Settings()
+) -> Found:
+    """The smallest file of at least that SSIMULACRA 2, alpha aside: 70 is high, 80 very high, 90 lossless to eyes.
+
+    Raises: LatError where even the highest quality is worse (it says what is possible), the picture is smaller than
+    the metric takes, or torch is missing.
+    """
+    try:
+        import torch
+
+        from codec import ssimulacra2
+    except ModuleNotFoundError as error:
+        raise LatError(f"SSIMULACRA 2 needs {error.name}: pip install torch") from None
+
+    def tensor(pixels: np.ndarray) -> torch.Tensor:
+        return torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None].expand(1, 3, -1, -1) / 255
+
+    picture = as_picture(image)
+    if min(picture.pixels.shape[:2]) < ssimulacra2.SMALLEST:
+        raise LatError(f"SSIMULACRA 2 needs {ssimulacra2.SMALLEST} pixels a side")
+    original = tensor(colours(picture.pixels))
+
+    def measure(data: bytes) -> float:
+        return along(float(ssimulacra2.score(original, tensor(decoded(codec, data, picture)))))
+
+    def along(score: float) -> float:
+        return -math.log(100.1 - min(score, 100.0))
+
+    goal = along(score)
+    encode, start = encoder(codec, picture, settings), 44 + (goal - along(75)) / SCORE_SLOPE
+    found = search(encode, codec.cfg, measure, goal, along(score + SCORE_TOLERANCE) - goal, start, SCORE_SLOPE)
+    reached = 100.1 - math.exp(-found.value)
+    if found.value < goal:
+        raise LatError(f"SSIMULACRA 2 of {score} cannot be reached: the highest quality has {reached:.2f}")
+    return replace(found, value=reached)
+
+
+def colours(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, C) -> the same without alpha."""
+    return pixels[:, :, :1] if pixels.shape[2] < 3 else pixels[:, :, :3]
+
+
+def decoded(codec: Codec, data: bytes, picture: Picture) -> np.ndarray:
+    """What a file shows, as `colours` has the picture that it was made of."""
+    height, width = picture.pixels.shape[:2]
+    pixels = np.asarray(codec.decode(data, max_pixels=height * width))
+    return colours(pixels.reshape(height, width, -1))
 
 
 def encoder(codec: Codec, picture: Picture, settings: Settings) -> Callable[[float], bytes]:

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
 from codec import LatError
 from codec.command.cli import main
-from codec.target import next_level, to_psnr, to_size
+from codec.ssimulacra2 import score
+from codec.target import next_level, to_psnr, to_size, to_ssimulacra2
 from tests.conftest import psnr
 
 
@@ -28,6 +30,23 @@ def test_psnr_is_never_undershot(codec, part, goal):
     found = to_psnr(codec, part, goal)
     reached = psnr(np.asarray(part), np.asarray(codec.decode(found.data)))
     assert goal <= reached <= goal + 0.15 and found.value == pytest.approx(reached, abs=0.01) and found.encodes <= 5
+
+
+@pytest.mark.parametrize("goal", [55, 70, 80])
+def test_ssimulacra2_is_never_undershot(codec, part, goal):
+    found = to_ssimulacra2(codec, part, goal)
+    pair = [torch.tensor(np.asarray(x)).permute(2, 0, 1)[None] / 255 for x in (part, codec.decode(found.data))]
+    reached = float(score(*pair))
+    assert goal <= reached <= goal + 1 and found.value == pytest.approx(reached, abs=0.01) and found.encodes <= 4
+
+
+def test_ssimulacra2_of_grey_small_and_impossible_pictures(codec, part):
+    grey = part.convert("LA").crop((0, 0, 60, 50))
+    assert to_ssimulacra2(codec, grey, 60).value >= 60
+    with pytest.raises(LatError, match="needs 8 pixels a side"):
+        to_ssimulacra2(codec, part.crop((0, 0, 7, 50)), 60)
+    with pytest.raises(LatError, match="98 cannot be reached: the highest quality has"):
+        to_ssimulacra2(codec, part.crop((0, 0, 60, 50)), 98)
 
 
 def test_the_impossible_is_named(codec, part):
@@ -68,6 +87,7 @@ def test_the_command_says_what_it_chose(tmp_path, part):
     assert done.exit_code == 0 and (tmp_path / "a.lat").stat().st_size <= 400 * 300 / 16
     for args, message in (
         (["--target-size", "8k", "--target-psnr", "30"], "one target at a time"),
+        (["--target-ssimulacra2", "100"], "is not in the range"),
         (["--target-size", "much"], "is no number of bytes"),
         (["--target-size", "100", "--overwrite"], "not enough"),
     ):

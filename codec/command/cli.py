@@ -125,6 +125,11 @@ encoder_options = together(
     click.option("--target-bpp", type=click.FloatRange(0, min_open=True), help="The same, in bits per pixel."),
     click.option("--target-psnr", type=click.FloatRange(1, 60), help="Smallest file of at least so many dB."),
     click.option(
+        "--target-ssimulacra2",
+        type=click.FloatRange(1, 99),
+        help="Smallest file of at least that score: 70 high, 80 very high, 90 lossless to eyes.",
+    ),
+    click.option(
         "--strip", callback=parse_strip, default="", help="Metadata to leave out: icc, exif, xmp, text, or all."
     ),
     click.option("--exact", is_flag=True, help="Keep colours that full transparency hides, for more bytes."),
@@ -132,12 +137,16 @@ encoder_options = together(
 )
 
 
-def encoding(target_size, target_bpp, target_psnr, model, quality, effort, tune, lossless, **others) -> Options:
+def encoding(
+    target_size, target_bpp, target_psnr, target_ssimulacra2, model, quality, effort, tune, lossless, **others
+) -> Options:
     """Options of `encoder_options`."""
-    targets = {"size": target_size, "bpp": target_bpp, "psnr": target_psnr}
+    targets = {"size": target_size, "bpp": target_bpp, "psnr": target_psnr, "ssimulacra2": target_ssimulacra2}
     given = [(kind, value) for kind, value in targets.items() if value is not None]
     if len(given) > 1:
-        raise click.UsageError("one target at a time: --target-size, --target-bpp or --target-psnr")
+        raise click.UsageError(
+            "one target at a time: --target-size, --target-bpp, --target-psnr or --target-ssimulacra2"
+        )
     if given and lossless:
         raise click.UsageError(f"--lossless has no quality to choose: leave out --target-{given[0][0]}")
     settings = Settings(quality, effort, tune, lossless=lossless)
