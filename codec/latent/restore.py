@@ -28,7 +28,7 @@ from codec.latent.latents import Latents
 PLACES = [(x, y) for x in range(0, LATENT, 4) for y in range(0, LATENT, 4)]  # of the grid
 BLOCK = 8  # JPEG's
 INSIDE = 0.3  # of a step from an interval's middle: the ends are unlikely, and 0.5 restores 0.1 dB less
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)  # JPEG's
 UPSCALE_SIGMA = 12.0  # what enlarging gets wrong looks like noise of about this σ; best on training photographs
 JPEG_SIGMA = 3.3  # times the root of the mean quantisation step: the same, for JPEG
 PROJECTIONS = 2  # rounds of making an enlarged picture shrink to the given one
@@ -51,12 +51,16 @@ def deblock(codec: Codec, jpeg: bytes, progress: Progress | None = None) -> Imag
 
     Raises: LatError where it is no JPEG of grey or YCbCr.
     """
-    luma, table = coefficients(jpeg)
+    luma, table, chroma_step = coefficients(jpeg)
     picture = as_picture(Image.open(io.BytesIO(jpeg)))
-    sigma = JPEG_SIGMA * math.sqrt(table[:3, :3].mean())
-    x = spun(codec, picture.pixels, sigma, progress)
-    weights = LUMA if x.shape[2] == 3 else np.ones(1, np.float32)
-    x += (within_cells(x @ weights, luma, table) - x @ weights)[:, :, None]  # Cb and Cr stay as they are
+    before = picture.pixels.astype(np.float32)
+    x = spun(codec, picture.pixels, JPEG_SIGMA * math.sqrt(table[:3, :3].mean()), progress)
+    if picture.mode == "L":
+        return joined(within_cells(x[:, :, 0], luma, table)[:, :, None], None, picture.metadata)
+    inside = within_cells(x @ YCC[0], luma, table)
+    # Chroma is of half the size as a rule, so its coefficients say less: it keeps near to what the file shows
+    moved = np.clip((x - before) @ YCC[1:].T, -INSIDE * chroma_step, INSIDE * chroma_step)
+    x = np.concatenate([inside[:, :, None], before @ YCC[1:].T + moved], 2) @ np.linalg.inv(YCC).T
     return joined(x, None, picture.metadata)
 
 
@@ -110,8 +114,8 @@ def spun(codec: Codec, pixels: np.ndarray, sigma: float, progress: Progress | No
 # JPEG
 
 
-def coefficients(jpeg: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Luma (H, W) float32, 0 … 255, as a JPEG file has it, and the quantisation steps (8, 8) of its coefficients.
+def coefficients(jpeg: bytes) -> tuple[np.ndarray, np.ndarray, float]:
+    """Luma (H, W) float32, 0 … 255, as a JPEG file has it; steps (8, 8) of its coefficients; mean step of chroma's.
 
     Raises: LatError.
     """
@@ -122,10 +126,11 @@ def coefficients(jpeg: bytes) -> tuple[np.ndarray, np.ndarray]:
             if image.mode not in ("L", "YCbCr"):
                 raise LatError(f"a JPEG of mode {image.mode}: only grey and YCbCr ones can be deblocked")
             luma = np.asarray(image, np.float32)
-            table = np.array(image.quantization[0], np.float32).reshape(BLOCK, BLOCK)
-    except (OSError, SyntaxError, ValueError, KeyError) as error:
+            tables = [np.reshape(t, (BLOCK, BLOCK)).astype(np.float32) for _, t in sorted(image.quantization.items())]
+            steps = tables[0], float(tables[-1][:3, :3].mean())
+    except (OSError, SyntaxError, ValueError, LookupError, Image.DecompressionBombError) as error:
         raise LatError(f"no JPEG that can be deblocked: {error}") from None
-    return luma if luma.ndim == 2 else luma[:, :, 0], table
+    return luma if luma.ndim == 2 else luma[:, :, 0], *steps
 
 
 def within_cells(luma: np.ndarray, of_file: np.ndarray, table: np.ndarray) -> np.ndarray:
