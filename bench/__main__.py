@@ -34,6 +34,7 @@ FIGURES = [
            "ranges.json"),
     Figure("published", "--images KODAK --result RESULTS/kodak.json --anchors CURVES --out RESULT", "kodak, curves", 5,
            "published.json"),
+    Figure("judges", "--images KODAK --out RESULT", "kodak", 20, "judges.json"),
     Figure("speed", "--images KODAK --out RESULT", "kodak", 25, "speed.json"),
     Figure("engines", "--images KODAK --out RESULT", "kodak", 4, "engines.json"),
     Figure("exactness", "--images KODAK --out RESULT", "kodak", 5, "exactness.json"),
