@@ -124,12 +124,13 @@ def main(images: Path | None, count: int, codecs: str, rates: tuple[float, ...],
     result |= {"pictures": [name for name, _ in files], "judges": {n: about(n) for n in judges}}
     for name in codecs.split(","):
         codec = build(name, model, {})
-        entry = result["codecs"][name] = {"version": codec.version, "tuned": codec.tuned, "at": {}}
+        at = {}
         for bpp in rates:
             rows = [judged(codec, load(path), bpp, list(judges.values())) for _, path in files]
-            entry["at"][f"{bpp:g}"] = {key: round(float(np.mean([r[key] for r in rows])), 3) for key in rows[0]}
-            said = ", ".join(f"{key} {value:.2f}" for key, value in entry["at"][f"{bpp:g}"].items())
+            at[f"{bpp:g}"] = {key: round(float(np.mean([r[key] for r in rows])), 3) for key in rows[0]}
+            said = ", ".join(f"{key} {value:.2f}" for key, value in at[f"{bpp:g}"].items())
             click.echo(f"{name} at {bpp:g}: {said}")
+        result["codecs"][name] = {"version": codec.version, "tuned": codec.tuned, "at": at}
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
