@@ -30,7 +30,7 @@ from codec.errors import LatError
 from codec.train import loop
 from tests.conftest import PHOTO, ROOT, InProcess, drawn, lat
 
-ELSEWHERE = {"run", "ranges", "heldout"}  # test_bench, test_train
+ELSEWHERE = {"run", "ranges", "heldout", "fill", "restore"}  # test_bench, test_train, test_latents_bench
 
 
 @pytest.fixture(scope="module")
@@ -198,12 +198,6 @@ def test_judges(images, out, monkeypatch):
         assert low["apart"] > high["apart"] > beyond["apart"]
 
 
-def test_restore(images, out):
-    pytest.importorskip("cv2", reason="it has a baseline")
-    found = outcome(out, "restore", "--images", images / "0.png", "--crop", 64, 48)
-    assert found["tasks"]["noise σ 25"]["gain_on"]["noisy"]["mean"] > 0
-
-
 def test_bulk(images, out, monkeypatch):
     """Without Ray, and without the murder of a worker: `test_bulk` has both."""
     monkeypatch.setattr(bench.bulk, "ENGINES", ("local",))
@@ -241,12 +235,6 @@ def test_sample(images, out, monkeypatch):
     monkeypatch.setattr(bench.latents, "SIDE", 64)
     found = outcome(out, "latents sample", "--data", images, "--count", 1)
     assert set(found["by_quality"]) == {"10", "30", "60"}
-
-
-def test_fill(images, out):
-    pytest.importorskip("cv2", reason="it has the baselines")
-    found = outcome(out, "latents fill", "--data", images, "--count", 2, "--holes", 1)
-    assert set(found["mean_psnr_in_hole"]) == {"16", "32"}
 
 
 def test_edit(images, out):
