@@ -1,4 +1,4 @@
-"""What encoder effort buys: BD-rate against effort 3, in PSNR and MS-SSIM, and seconds a picture.
+"""What encoder effort buys: BD-rate against effort 3 by SSIMULACRA 2, MS-SSIM and PSNR, and seconds a picture.
 
 python -m bench.effort --images KODAK --every 4 --settings "3,4,5,7,7 ms-ssim,9" --out bench/results/effort.json
 python -m bench.effort --images KODAK --every 8 --settings 3,7 --out bench/results/effort-3.json
@@ -23,7 +23,7 @@ from codec import Codec
 from codec.weights import DEFAULT
 
 from .machine import processor
-from .metrics import bd_rate, ms_ssim, psnr, scaled
+from .metrics import bd_rate, ms_ssim, psnr, scaled, ssimulacra2
 from .photos import pictures
 
 QUALITIES = (10, 30, 50, 70, 90)
@@ -41,11 +41,11 @@ def main(images: Path, settings: str, every: int, model: str, out: Path) -> None
     result |= {"pictures": len(files), "qualities": QUALITIES, "settings": {}}
     base: dict[str, list[float]] | None = None
     for setting in settings.split(","):
-        effort, tune = (setting.split() + ["psnr"])[:2]
-        curve: dict[str, list[float]] = {"bpp": [], "psnr": [], "ms_ssim": []}
+        effort, tune = (setting.split() + [codec.weights.tune])[:2]
+        curve: dict[str, list[float]] = {"bpp": [], "psnr": [], "ms_ssim": [], "ssimulacra2": []}
         seconds = 0.0
         for quality in QUALITIES:
-            sums = np.zeros(3)
+            sums = np.zeros(4)
             for path in files:
                 with Image.open(path) as opened:
                     image = opened.convert("RGB")
@@ -53,16 +53,16 @@ def main(images: Path, settings: str, every: int, model: str, out: Path) -> None
                 data = codec.encode(image, quality, effort=int(effort), tune=tune)
                 seconds += time.perf_counter() - start
                 pair = np.asarray(image), np.asarray(codec.decode(data))
-                similarity = ms_ssim(*pair)
-                if similarity is None:
+                similarity, seen = ms_ssim(*pair), ssimulacra2(*pair)
+                if similarity is None or seen is None:
                     raise click.ClickException(f"{path} is too small for MS-SSIM")
                 bpp = 8 * len(data) / (image.width * image.height)
-                sums += bpp, psnr(*pair), scaled("ms_ssim", [similarity])[0]
+                sums += bpp, psnr(*pair), scaled("ms_ssim", [similarity])[0], seen
             for name, value in zip(curve, sums / len(files)):
                 curve[name].append(float(value))
         base = base or curve
         entry = {"seconds_a_picture": round(seconds / len(files) / len(QUALITIES), 3)}
-        for metric in ("psnr", "ms_ssim"):
+        for metric in ("psnr", "ms_ssim", "ssimulacra2"):
             rate = bd_rate(base["bpp"], base[metric], curve["bpp"], curve[metric])[0] if curve is not base else 0.0
             entry[f"bd_rate_{metric}_percent"] = round(rate, 2)
         result["settings"][setting] = entry | curve

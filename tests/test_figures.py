@@ -76,9 +76,9 @@ def out(tmp_path):
 
 def test_effort(images, out, monkeypatch):
     monkeypatch.setattr(bench.effort, "QUALITIES", (20, 80))
-    found = outcome(out, "effort", "--images", images, "--settings", "3,4", "--every", 2)
+    found = outcome(out, "effort", "--images", images, "--settings", "3,4 psnr", "--every", 2)
     assert found["pictures"] == 1 and found["settings"]["3"]["bd_rate_psnr_percent"] == 0
-    assert found["settings"]["4"]["bd_rate_psnr_percent"] < 0
+    assert found["settings"]["4 psnr"]["bd_rate_psnr_percent"] < 0
 
 
 def test_targets(images, out):
