@@ -167,17 +167,17 @@ def fill(photos: tuple[Path, ...], model: str, count: int, holes: int, out: Path
 
 
 def grids(originals: list[np.ndarray]) -> dict[str, float]:
-    """Squared differences of neighbours across the lines of the 16-pixel grid, over those elsewhere; 1: no grid.
+    """Squared differences of neighbours across the lines of the 16-pixel grid, over those beside; 1: no grid.
 
     Of what was made up beyond the borders, and of a part of the next picture pasted into each.
     """
     found: dict[str, list[tuple[float, float]]] = {}
     for photo, other in zip(originals, originals[1:] + originals[:1]):
         part, patch = photo[128:320, 256:512], other[100:200, 100:250]
-        inside = np.zeros((256, 320), bool)
-        inside[31:-31, 31:-31] = True  # the border itself is none of ours
+        beyond = np.zeros((256, 320), bool)
+        beyond[:31, 48:-48] = beyond[-31:, 48:-48] = True  # at the sides the border's distance would count
         found.setdefault("photographs as they are", []).append(across(part, np.ones(part.shape[:2], bool)))
-        found.setdefault("outpaint", []).append(across(np.asarray(filling.outpaint(part, 32)), ~inside))
+        found.setdefault("outpaint", []).append(across(np.asarray(filling.outpaint(part, 32)), beyond))
         pasted = np.asarray(filling.paste(part, patch, (40, 40)))
         box = np.zeros(part.shape[:2], bool)
         box[32:148, 32:198] = True
@@ -186,11 +186,12 @@ def grids(originals: list[np.ndarray]) -> dict[str, float]:
 
 
 def across(pixels: np.ndarray, where: np.ndarray) -> tuple[float, float]:
-    """Mean squared difference of left and right neighbours, both `where` is true: on grid lines, and off them."""
+    """Mean squared difference of left and right neighbours, both `where` is true: on grid lines, and 2 to 3 beside."""
     squares = (np.diff(pixels.astype(float), axis=1) ** 2).mean(2)
     both = where[:, 1:] & where[:, :-1]
-    line = (np.arange(1, pixels.shape[1]) % LATENT == 0)[None] & both
-    return float(squares[line].mean()), float(squares[both & ~line].mean())
+    place = np.arange(1, pixels.shape[1]) % LATENT
+    line, beside = (np.isin(place, at)[None] & both for at in ([0], [2, 3, LATENT - 3, LATENT - 2]))
+    return float(squares[line].mean()), float(squares[beside].mean())
 
 
 # Editing
