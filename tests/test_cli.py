@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import codec
-from codec.weights import DEFAULT
+from codec.weights import DEFAULT, newest
 from tests import conftest
 from tests.conftest import PHOTO, ROOT, run
 
@@ -105,7 +105,7 @@ def test_info_and_verify(small_lat):
     described = json.loads(lat("info", small_lat, "--json").stdout)
     assert (described["width"], described["height"], described["mode"]) == (128, 96, "RGB")
     assert described["bytes"] == small_lat.stat().st_size
-    assert described["model"] == DEFAULT
+    assert described["model"] == newest(DEFAULT)
     assert DEFAULT.encode() in lat("info", small_lat).stdout
     assert b"good" in lat("verify", small_lat).stdout
     damaged = bytearray(small_lat.read_bytes())
