@@ -16,7 +16,7 @@ import io
 import math
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
 from codec.coder import Codec, Progress
@@ -128,8 +128,10 @@ def coefficients(jpeg: bytes) -> tuple[np.ndarray, np.ndarray, float]:
             luma = np.asarray(image, np.float32)
             tables = [np.reshape(t, (BLOCK, BLOCK)).astype(np.float32) for _, t in sorted(image.quantization.items())]
             steps = tables[0], float(tables[-1][:3, :3].mean())
+    except UnidentifiedImageError:
+        raise LatError("no JPEG: its blocks can be told from the JPEG file alone") from None
     except (OSError, SyntaxError, ValueError, LookupError, Image.DecompressionBombError) as error:
-        raise LatError(f"no JPEG that can be deblocked: {error}") from None
+        raise LatError(f"this JPEG cannot be deblocked: {error}") from None
     return luma if luma.ndim == 2 else luma[:, :, 0], *steps
 
 
