@@ -42,6 +42,7 @@ FIGURES = [
     Figure("targets", "--images KODAK --out RESULT", "kodak", 20, "targets.json"),
     Figure("everyday corpus", "--out RESULT", "", 5, "corpus.json"),
     Figure("everyday seams", "--images KODAK --out RESULT", "kodak", 5, "seams.json"),
+    Figure("situations", "--out RESULT", "", 2, "situations.json"),
     Figure("graphics", "--images tests/photos/kodim23.png --out RESULT", "", 10, "graphics.json"),
     Figure("everyday large", "--images KODAK --megapixels 100 --out RESULT", "kodak", 3, "large-100.json"),
     Figure("web", "--images KODAK --out RESULT", "kodak", 3, "web.json"),

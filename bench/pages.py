@@ -17,7 +17,7 @@ import click
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
-PAGES = ("README.md", "bench/RESULTS.md", "codec/bulk/BULK.md", "codec/latent/LATENTS.md")
+PAGES = ("README.md", "bench/RESULTS.md", "codec/bulk/BULK.md", "codec/latent/LATENTS.md", "codec/command/FILES.md")
 TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RIVALS = {
     "jpeg": "JPEG 4:4:4 (Pillow)",
@@ -126,6 +126,12 @@ def bulk() -> str:
     return table(["engine", "workers", "MP/s", "MP/s a worker, while it codes"], rows)
 
 
+def situations() -> str:
+    found = result("situations")["rows"]
+    tools = list(next(iter(found.values())))
+    return table(["", *tools], ([name, *(row[tool] for tool in tools)] for name, row in found.items()))
+
+
 def restored() -> str:
     rows = []
     for task, found in result("restore")["tasks"].items():
@@ -191,6 +197,7 @@ TABLES = {
     "efforts": efforts,
     "targets": targets,
     "bulk": bulk,
+    "situations": situations,
 }
 
 

@@ -104,7 +104,7 @@ def raw_profiles(words: dict) -> dict[str, bytes]:
             data = bytes.fromhex("".join(words.pop(key).split("\n")[3:]))
             kind = key.removeprefix("Raw profile type ")
             if data.startswith(b"Exif\0\0") or kind == "exif":
-                found["exif"] = data
+                found["exif"] = data.removeprefix(bytes(4))  # which djxl leaves there
             elif kind in ("icc", "icm", "xmp"):
                 found["xmp" if kind == "xmp" else "icc"] = data
             elif data.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
