@@ -7,21 +7,26 @@ xz. So a private photograph stays private, and a later run can tell by the time 
 from __future__ import annotations
 
 import os
+import platform
 import re
 import stat
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
 from codec.errors import LatError, reason
 
-STALE_SECONDS = 3600  # a temporary file this old was left by a killed process
+STALE_SECONDS = 3600  # a temporary file this old was left by a killed process of another machine
 COARSEST_TIME = 2 * 10**9  # ns; FAT keeps the modification time in steps of it
 STREAM = re.compile(r"/dev/(stdin|stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
+
+HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 
 _unfinished: set[str] = set()  # temporary files of this process
 
@@ -74,7 +79,7 @@ def made_from(target: str, source: str) -> bool:
 
 def kept_time(folder: str, time: int) -> int | None:
     """What a time (ns) becomes in a folder: exact on ext4, 100 ns on NTFS, a second on HFS+, two on FAT. Tried."""
-    probe = Path(folder, f".lat-{token_hex(6)}.part")
+    probe = Path(folder, temporary_name())
     try:
         probe.touch(exist_ok=False)
         os.utime(probe, ns=(time, time))
@@ -101,7 +106,7 @@ def writing(path: str, overwrite: bool, source: str | None = None) -> Iterator[B
             return
         refuse_existing(path, overwrite)
         target = Path(path)
-        temporary = str(target.parent / f".lat-{token_hex(6)}.part")  # short: the target's name may be of 255 bytes
+        temporary = str(target.parent / temporary_name())
         model = regular(source)
         descriptor = os.open(temporary, _CREATE, 0o600 if model else 0o666)
     except (OSError, ValueError) as error:
@@ -116,7 +121,7 @@ def writing(path: str, overwrite: bool, source: str | None = None) -> Iterator[B
             take_after(temporary, model)
         refuse_existing(path, overwrite)
         os.replace(temporary, target)
-        remove_stale(target.parent)
+        remove_stale(str(target.parent))
     except OSError as error:
         raise unwritable(path, error) from None
     finally:
@@ -165,12 +170,34 @@ def take_after(path: str, model: os.stat_result) -> None:
         os.utime(path, ns=(model.st_atime_ns, model.st_mtime_ns))
 
 
-def remove_stale(folder: Path) -> None:
-    """Delete what killed processes left in a folder."""
-    for left in folder.glob(".lat-*.part"):
+def temporary_name() -> str:
+    """Short, because the target's name may be of 255 bytes already; it tells who writes."""
+    return f".lat-{HOST}-{os.getpid()}-{token_hex(4)}.part"
+
+
+@lru_cache(maxsize=1024)
+def remove_stale(folder: str) -> None:
+    """Delete what killed processes left in a folder: once a process, for folders may be large."""
+    for left in Path(folder).glob(".lat-*.part"):
+        host, _, writer = left.name.removeprefix(".lat-").partition("-")
         with suppress(OSError):
-            if time.time() - left.stat().st_ctime > STALE_SECONDS:  # the other time is that of a photograph
+            if (
+                host == HOST and is_gone(writer.partition("-")[0])
+            ) or time.time() - left.stat().st_ctime > STALE_SECONDS:
                 left.unlink()
+
+
+def is_gone(pid: str) -> bool:
+    """Whether a process of this machine has ended, where that can be asked."""
+    if os.name != "posix" or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def abandon() -> None:

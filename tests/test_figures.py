@@ -19,6 +19,7 @@ import bench.everyday
 import bench.graphics
 import bench.judges
 import bench.latents
+import bench.situations
 import bench.speed
 import bench.web
 from bench import pages, photos
@@ -298,3 +299,10 @@ def test_inputs_are_checked(tmp_path, monkeypatch, capsys):
     assert main(["inputs", str(tmp_path)]) == 0
     (tmp_path / "a").write_bytes(b"wrong")
     assert main(["inputs", str(tmp_path)]) == 1 and "not the input" in capsys.readouterr().out
+
+
+def test_situations(out, monkeypatch):
+    monkeypatch.setattr(bench.situations, "SITUATIONS", (bench.situations.collision, bench.situations.private))
+    monkeypatch.setattr(bench.situations.shutil, "which", lambda tool: None)
+    rows = outcome(out, "situations")["rows"]
+    assert [row["lat"] for row in rows.values()] == ["refused by name", "0600"]
