@@ -98,7 +98,7 @@ def lat(*args, input: bytes | None = None, binary: bool = False) -> Done:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2))
+    return 10 * np.log10(255**2 / max(1e-9, np.mean((a.astype(float) - b.astype(float)) ** 2)))
 
 
 WORDS = "Sphinx of black quartz, judge my vow; pack my box with five dozen liquor jugs. " * 3
