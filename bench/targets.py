@@ -1,4 +1,4 @@
-"""Do --target-size and --target-psnr keep their word, and in how many encodes?
+"""Do --target-size, --target-psnr and --target-ssimulacra2 keep their word, and in how many encodes?
 
 python -m bench.targets --images DIR --out bench/results/targets.json
 """
@@ -13,14 +13,17 @@ import click
 import numpy as np
 
 from codec import Codec, LatError
-from codec.target import to_psnr, to_size
+from codec.target import to_psnr, to_size, to_ssimulacra2
 from codec.weights import DEFAULT
 
-from .metrics import psnr
+from .metrics import psnr, ssimulacra2
 from .photos import load, pictures
 
 BPP = (0.15, 0.4, 1.0)
-PSNR = (30.0, 34.0, 38.0)
+QUALITIES = {  # goals, what reaches them, what measures them, and the tolerance's name
+    "psnr": ((30.0, 34.0, 38.0), to_psnr, psnr, 0.1, "within_0.1_db"),
+    "ssimulacra2": ((50.0, 70.0, 80.0), to_ssimulacra2, ssimulacra2, 0.7, "within_0.7"),
+}
 
 
 @click.command()
@@ -28,50 +31,46 @@ PSNR = (30.0, 34.0, 38.0)
 @click.option("-m", "--model", default=DEFAULT, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(images: Path, model: str, out: Path) -> None:
-    codec = Codec.load(model)
-    sizes: list[dict[str, Any]] = []
-    qualities: list[dict[str, Any]] = []
-    for name, path in pictures(images).items():
+    codec, files = Codec.load(model), pictures(images)
+    rows: list[dict[str, Any]] = []
+    for name, path in files.items():
         image = load(path)
         for bpp in BPP:
             size = round(bpp * image.width * image.height / 8)
+            row = {"image": name, "bpp": bpp}
             try:
                 found = to_size(codec, image, size)
+                rows.append(row | {"used": len(found.data) / size, "encodes": found.encodes})
             except LatError as error:
-                sizes.append({"image": name, "bpp": bpp, "impossible": str(error)})
-                continue
-            sizes.append({"image": name, "bpp": bpp, "used": len(found.data) / size, "encodes": found.encodes})
-        for goal in PSNR:
-            try:
-                found = to_psnr(codec, image, goal)
-            except LatError as error:
-                qualities.append({"image": name, "psnr": goal, "impossible": str(error)})
-                continue
-            over = psnr(np.asarray(image), np.asarray(codec.decode(found.data))) - goal
-            qualities.append({"image": name, "psnr": goal, "over_db": round(over, 4), "encodes": found.encodes})
-    fitted, reached = ([r for r in rows if "encodes" in r] for rows in (sizes, qualities))
-    result = {
-        "weights": codec.name,
-        "size": {
-            "exceeded": sum(r["used"] > 1 for r in fitted),
-            "within_3_percent": sum(0.97 <= r["used"] <= 1 for r in fitted),
-            "of": len(fitted),
-            "impossible": len(sizes) - len(fitted),
-            "mean_encodes": round(float(np.mean([r["encodes"] for r in fitted])), 2),
-            "most_encodes": max(r["encodes"] for r in fitted),
-        },
-        "psnr": {
-            "undershot": sum(r["over_db"] < 0 for r in reached),
-            "within_0.1_db": sum(0 <= r["over_db"] <= 0.1 for r in reached),
-            "of": len(reached),
-            "impossible": len(qualities) - len(reached),
-            "mean_encodes": round(float(np.mean([r["encodes"] for r in reached])), 2),
-            "most_encodes": max(r["encodes"] for r in reached),
-        },
-        "rows": sizes + qualities,
-    }
+                rows.append(row | {"impossible": str(error)})
+        for kind, (goals, reach, measure, _, _) in QUALITIES.items():
+            for goal in goals:
+                row = {"image": name, kind: goal}
+                try:
+                    found = reach(codec, image, goal)
+                    over = measure(np.asarray(image), np.asarray(codec.decode(found.data))) - goal
+                    rows.append(row | {"over": round(over, 4), "encodes": found.encodes})
+                except LatError as error:
+                    rows.append(row | {"impossible": str(error)})
+    result: dict[str, Any] = {"weights": codec.name}
+    reached, figures = encodes([r for r in rows if "bpp" in r])
+    near = sum(0.97 <= r["used"] <= 1 for r in reached)
+    result["size"] = {"exceeded": sum(r["used"] > 1 for r in reached), "within_3_percent": near} | figures
+    for kind, (*_, tolerance, label) in QUALITIES.items():
+        reached, figures = encodes([r for r in rows if kind in r])
+        near = sum(0 <= r["over"] <= tolerance for r in reached)
+        result[kind] = {"undershot": sum(r["over"] < 0 for r in reached), label: near} | figures
+    result["rows"] = rows
     out.write_text(json.dumps(result, indent=1) + "\n")
     click.echo(json.dumps({k: v for k, v in result.items() if k != "rows"}, indent=1))
+
+
+def encodes(rows: list[dict]) -> tuple[list[dict], dict[str, float]]:
+    """The rows whose goal was reached, and how many encodes that took."""
+    reached = [r for r in rows if "encodes" in r]
+    counts = [r["encodes"] for r in reached]
+    figures = {"of": len(reached), "impossible": len(rows) - len(reached)}
+    return reached, figures | {"mean_encodes": round(float(np.mean(counts)), 2), "most_encodes": max(counts)}
 
 
 if __name__ == "__main__":

@@ -84,7 +84,8 @@ def test_effort(images, out, monkeypatch):
 
 def test_targets(images, out):
     found = outcome(out, "targets", "--images", images)
-    assert found["size"]["exceeded"] == found["psnr"]["undershot"] == 0 and len(found["rows"]) == 12
+    assert found["size"]["exceeded"] == found["psnr"]["undershot"] == found["ssimulacra2"]["undershot"] == 0
+    assert len(found["rows"]) == 18 and found["ssimulacra2"]["most_encodes"] <= 4
 
 
 def test_exactness(images, out):
