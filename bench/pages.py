@@ -113,6 +113,32 @@ def targets() -> str:
     return table(["target", "tried", "missed", "within 3 % or 0.1 dB", "encodes, mean", "at most"], rows)
 
 
+def graphics() -> str:
+    """Kilobytes, and of what is lossy SSIMULACRA 2."""
+
+    def shown(entry: dict | None) -> str:
+        if entry is None:
+            return "–"
+        size = f"{entry['bytes'] / 1000:.1f}"
+        return size if entry.get("lossless") else f"{size} ({entry['ssimulacra2']:.0f})"
+
+    columns = {
+        "PNG": ("others", "png"),
+        "WebP, lossless": ("others", "webp lossless"),
+        "JPEG XL, lossless": ("others", "jxl lossless"),
+        "`lat --lossless`": ("lat", "lossless"),
+        "`lat -q 50`": ("lat", "q50"),
+        "`lat -q 90`": ("lat", "q90"),
+        "AVIF, 80": ("others", "avif 80"),
+        "JPEG XL, 90": ("others", "jxl 90"),
+    }
+    rows = [
+        [name, *(shown(picture[side].get(key)) for side, key in columns.values())]
+        for name, picture in result("graphics")["pictures"].items()
+    ]
+    return table(["kB (SSIMULACRA 2)", *columns], rows)
+
+
 def bulk() -> str:
     rows = [
         [
@@ -196,6 +222,7 @@ TABLES = {
     "ranges": ranges,
     "efforts": efforts,
     "targets": targets,
+    "graphics": graphics,
     "bulk": bulk,
     "situations": situations,
 }

@@ -20,6 +20,8 @@ from codec.image import Picture, to_pillow
 from codec.settings import EFFORT, TILE
 from codec.tiles import Box, picture_box, region_box, tiles_in
 
+ESTIMATE = 0  # an effort that serves to guess a size
+LARGE = 2**20  # pixels
 FLAT = 128  # grey of what cannot be decoded
 RIFF = struct.Struct("<4sI8sI")  # what a WebP file has before its VP8L stream
 OnError = Callable[["int | None", LatError], None]  # tile, what is wrong with it
@@ -39,19 +41,20 @@ def encode(picture: Picture, effort: int) -> Container:
     """A file that is lossless everywhere."""
     height, width = picture.pixels.shape[:2]
     header = Header(width, height, picture.mode, TILE, NO_WEIGHTS)
-    return Container(header, [], picture.metadata, patches=patches(picture.pixels, None, thoroughness(effort)))
+    return Container(header, [], picture.metadata, patches=patches(picture.pixels, None, effort))
 
 
-def thoroughness(effort: int) -> tuple[int, int]:
-    """Method and quality of WebP: the most for the highest efforts, about 1 % smaller in ten times the time."""
-    return 6 if effort > 6 else 4, 100
+def thoroughness(effort: int, pixels: int) -> tuple[int, int]:
+    """WebP's method and quality. Method 6 saves 0 to 9 % and takes 5 to 20 times as long, so not of what is large."""
+    if effort == ESTIMATE:
+        return 4, 75
+    if effort < EFFORT:
+        return 4, 100
+    return (6 if effort > 6 or pixels <= LARGE else 5), 100
 
 
-def patches(pixels: np.ndarray, mask: np.ndarray | None, thorough: tuple[int, int]) -> list[Patch]:
-    """Of a picture uint8 (H, W, C), the pixels that a mask (H, W) selects, without their alpha; or all, with it.
-
-    `thorough`: WebP's method 0 … 6 and quality 0 … 100.
-    """
+def patches(pixels: np.ndarray, mask: np.ndarray | None, effort: int) -> list[Patch]:
+    """Of a picture uint8 (H, W, C), the pixels that a mask (H, W) selects, without their alpha; or all, with it."""
     height, width = pixels.shape[:2]
     cells = (
         Box(x, y, x + MAX_PATCH, y + MAX_PATCH) & Box(0, 0, width, height)
@@ -59,7 +62,7 @@ def patches(pixels: np.ndarray, mask: np.ndarray | None, thorough: tuple[int, in
         for x in range(0, width, MAX_PATCH)
     )
     if mask is None:
-        return [Patch(c.left, c.top, c.width, c.height, False, webp(pixels[c.slices], *thorough)) for c in cells]
+        return [Patch(c.left, c.top, c.width, c.height, False, webp(pixels[c.slices], effort)) for c in cells]
     found = []
     for cell in cells:
         rows, columns = (np.flatnonzero(mask[cell.slices].any(axis)) for axis in (1, 0))
@@ -69,16 +72,17 @@ def patches(pixels: np.ndarray, mask: np.ndarray | None, thorough: tuple[int, in
             seen = mask[box.slices][..., None]
             colour = pixels[box.slices][..., : 1 if pixels.shape[2] < 3 else 3]
             part = np.concatenate([colour * seen, np.uint8(255) * seen], 2)
-            found.append(Patch(box.left, box.top, box.width, box.height, True, webp(part, *thorough)))
+            found.append(Patch(box.left, box.top, box.width, box.height, True, webp(part, effort)))
     return found
 
 
-def webp(pixels: np.ndarray, method: int, quality: int) -> bytes:
+def webp(pixels: np.ndarray, effort: int) -> bytes:
     """uint8 (H, W, C) -> the VP8L stream that gives it back."""
     out = io.BytesIO()
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
     if image.mode == "LA":
         image = image.convert("RGBA")
+    method, quality = thoroughness(effort, image.width * image.height)
     image.save(out, "WEBP", lossless=True, exact=True, method=method, quality=quality)
     data = out.getvalue()
     _, _, kind, size = RIFF.unpack_from(data)

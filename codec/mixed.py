@@ -20,7 +20,6 @@ from codec.tiles import Box, picture_box
 if TYPE_CHECKING:
     from codec.coder import Codec
 
-FAST = (4, 75)  # method and quality of WebP for an estimate
 SMALLEST = 0.8  # of the estimate, that a file may have at the most thorough
 
 
@@ -48,7 +47,7 @@ def mixture(
     if blocks.all():
         return None
     mask = graphics.spread(blocks, picture.pixels)
-    over = lossless.patches(picture.pixels, mask, lossless.thoroughness(settings.effort))
+    over = lossless.patches(picture.pixels, mask, settings.effort)
     if 8 * sum(len(patch.stream) for patch in over) > cost:
         return None
 
@@ -65,7 +64,7 @@ def everywhere(
     codec: Codec, picture: Picture, settings: Settings, blocks: graphics.Blocks, cost: float
 ) -> Container | None:
     """All of the picture in patches; None where these can be seen to cost more than `cost`."""
-    if 8 * SMALLEST * sum(len(p.stream) for p in lossless.patches(picture.pixels, None, FAST)) > cost:
+    if 8 * SMALLEST * sum(len(p.stream) for p in lossless.patches(picture.pixels, None, lossless.ESTIMATE)) > cost:
         return None
     return lossless.encode(picture, settings.effort)
 

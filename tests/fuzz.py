@@ -16,7 +16,7 @@ import click
 import numpy as np
 
 from codec import Codec, LatError, container
-from codec.lossless import patches
+from codec.lossless import ESTIMATE, patches
 
 MAX_PIXELS = 2**18
 
@@ -31,7 +31,7 @@ def seeds(codec: Codec, lossless: bool = False) -> list[bytes]:
             files.append(codec.encode(pixels[:, :, :channels].copy(), 30, tile=tile, lossless=lossless))
             if not lossless:
                 tiles = container.parse(files[-1])
-                over = patches(pixels[:, :, :channels], pixels[:, :, 0] > 100, (4, 75))
+                over = patches(pixels[:, :, :channels], pixels[:, :, 0] > 100, ESTIMATE)
                 files.append(container.build(replace(tiles, patches=over)))
     return files
 
