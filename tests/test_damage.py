@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from codec import container, job, process
 from codec.bulk import driver
@@ -130,6 +132,7 @@ def test_a_damaged_lat_file_among_others(tmp_path, quick_codec):
 LONG = ["é" * 60, "橋" * 80, "x" * 251]  # 120, 240 and 251 bytes; most file systems take 255
 
 
+@posix
 @pytest.mark.parametrize("name", ["a**b", "a[1]", "[ab]*?", "-x", "a\nb", *LONG])
 def test_names_of_any_kind(tmp_path, crop, quick_codec, name):
     source = tmp_path / "in[1]**" / f"{name}.png"
@@ -278,6 +281,17 @@ def test_mode_and_time_of_the_photograph_are_kept(good, tmp_path, quick_codec):
     assert lat("bulk", good, tmp_path / "bulk", "--workers", 1).returncode == 0
     for path in (good / "0.lat", tmp_path / "back.png", tmp_path / "bulk/0.lat"):
         assert (path.stat().st_mtime, stat.S_IMODE(path.stat().st_mode)) == (10**9, 0o600), path
+
+
+def test_large_metadata_is_no_reason_to_refuse(tmp_path, crop, quick_codec):
+    """Pillow's limit is 1 MB of each."""
+    words = PngInfo()
+    words.add_text("notes", "x" * 2**21, zip=True)
+    profile = random.Random(0).randbytes(2**21)
+    Image.fromarray(crop).save(tmp_path / "a.png", icc_profile=profile, pnginfo=words)
+    done = lat("compress", tmp_path / "a.png")
+    assert done.returncode == 0 and "text of 2,097,1" in done.stderr, done.stderr
+    assert container.parse((tmp_path / "a.lat").read_bytes()).metadata == {"icc": profile}
 
 
 def test_notes_reach_people(good, tmp_path, crop, quick_codec):

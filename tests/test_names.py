@@ -29,6 +29,13 @@ def picture(path: Path, shade: int = 0, time: int | None = None) -> Path:
     return path
 
 
+@pytest.fixture
+def cased(tmp_path) -> None:
+    """For pictures whose names differ in case alone."""
+    if plan.folds_case(tmp_path / "a"):
+        pytest.skip("this file system does not tell case")
+
+
 def files(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
@@ -44,7 +51,7 @@ def test_two_folders_with_one_name_are_two_failures(tmp_path, overwrite):
     assert files(tmp_path / "out") == ["IMG_2.lat"]
 
 
-def test_names_that_look_like_outputs_of_others(tmp_path):
+def test_names_that_look_like_outputs_of_others(tmp_path, cased):
     for shade, name in enumerate(("a.jpg", "a.png", "a.jpg.png", "a.tar.gz.png", "A.JPG")):
         picture(tmp_path / "in" / name, shade)
     for command in (("compress", "-r", tmp_path / "in"), ("compress", *sorted((tmp_path / "in").iterdir()))):
@@ -103,7 +110,7 @@ def test_a_rerun_goes_on_where_times_are_kept_coarsely(tmp_path, monkeypatch, st
     assert lat("compress", source, "--out-dir", tmp_path / "out").returncode == 1
 
 
-def test_a_file_system_without_case_is_asked_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_file_system_without_case_is_asked_before_anything_is_written(tmp_path, monkeypatch, cased):
     for shade, name in enumerate(("IMG.jpg", "img.jpg", "Img.png", "other.jpg")):
         picture(tmp_path / "in" / name, shade)
     monkeypatch.setattr(plan, "_folds_case", lambda folder: True)
@@ -163,6 +170,15 @@ def test_a_folder_run_takes_pictures_and_counts_the_rest(tmp_path):
         for said in ("3 hidden", "1 .nef (a raw photograph: develop it first", "1 .txt", "1 .eps", "1 without suffix"):
             assert said in done.stderr
     assert files(tmp_path / "out") == sorted(f"{name.split('.')[0]}.lat" for name in TAKEN)
+
+
+def test_formats_of_installed_plugins_are_taken(tmp_path, crop):
+    kinds.register_plugins()
+    Image.fromarray(crop).save(tmp_path / "a.png")
+    for suffix in {".jxl", ".heic", ".avif"} & Image.registered_extensions().keys():
+        Image.fromarray(crop).save(tmp_path / f"b{suffix}")
+    done = lat("compress", "-r", tmp_path, "--out-dir", tmp_path / "out")
+    assert done.returncode == 0 and f"{len(list(tmp_path.glob('*.*')))} done" in done.stderr, done.stderr
 
 
 def test_formats_of_plugins_are_named(tmp_path, monkeypatch):
@@ -226,7 +242,7 @@ def random_tree(root: Path, generator: random.Random) -> list[Path]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_no_input_vanishes(tmp_path, seed, monkeypatch):
+def test_no_input_vanishes(tmp_path, seed, monkeypatch, cased):
     """Distinct outputs for all inputs, or an exit code other than 0 and the lost ones by name; on every way in."""
     generator = random.Random(seed)
     inputs = random_tree(tmp_path / "in", generator) if (tmp_path / "in").mkdir() is None else []
