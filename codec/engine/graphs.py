@@ -45,20 +45,30 @@ from codec.engine.whole_numbers import Context, first_guess
 from codec.weights import Weights
 
 
-def analysis(weights: Weights) -> onnx.ModelProto:
-    """g_a."""
+LINEAR, FEATURES = "_linear", "_features"  # parts of g_a and g_s, for those who evaluate them in different precisions
+
+
+def analysis(weights: Weights, part: str = "") -> onnx.ModelProto:
+    """g_a; or the linear shortcut alone; or all the rest, which takes that as an input `linear`."""
     g, cfg = Graph(weights), weights.config
     pixels, row = g.input("pixels", (1, "16h", "16w", 3), UINT8), g.input("row", (1,), INT64)
+    shape = (1, cfg.latents, "h", "w")
     eight = g.constant(np.array([8]))
     height, width = (g.op("Div", g.size(pixels, slice(i, i + 1)), eight) for i in (1, 2))
     x = g.reshape(pixels, 1, height, 8, width, 8, 3)
     x = g.op("Transpose", x, perm=[0, 5, 2, 4, 1, 3])
     x = g.times(g.op("Cast", g.reshape(x, 1, 192, height, width), to=FLOAT), 1 / 255)  # pixel-unshuffle
+    if part == FEATURES:
+        linear = g.input("linear", shape)
+    else:
+        linear = g.permuted(g.op("SpaceToDepth", x, blocksize=2), "g_a.linear", patch_order(last=False), axis=1)
+        linear = g.gain(linear, "gain_y", row)
+    if part == LINEAR:
+        return g.finish("g_a_linear", linear=(linear, shape, FLOAT))
     f = g.blocks(g.pointwise(x, "g_a.stem"), "g_a.before", cfg.enc_blocks // 2)
     f = g.blocks(g.gain(f, "gain_enc", row), "g_a.after", cfg.enc_blocks - cfg.enc_blocks // 2)
-    linear = g.permuted(g.op("SpaceToDepth", x, blocksize=2), "g_a.linear", patch_order(last=False), axis=1)
-    y = g.gain(g.add(g.down(f, "g_a.down"), linear), "gain_y", row)
-    return g.finish("g_a", y=(y, (1, cfg.latents, "h", "w"), FLOAT))
+    y = g.add(g.gain(g.down(f, "g_a.down"), "gain_y", row), linear)
+    return g.finish(f"g_a{part}", y=(y, shape, FLOAT))
 
 
 def hyper_analysis(weights: Weights) -> onnx.ModelProto:
@@ -70,21 +80,26 @@ def hyper_analysis(weights: Weights) -> onnx.ModelProto:
     return g.finish("h_a", z=(g.gain(z, "gain_z", row), (1, cfg.hyper, "h_4", "w_4"), FLOAT))
 
 
-def synthesis(weights: Weights) -> onnx.ModelProto:
-    """g_s."""
+def synthesis(weights: Weights, part: str = "") -> onnx.ModelProto:
+    """g_s; or the linear shortcut alone, (1, 192, 2h, 2w); or all the rest, which takes that as an input `linear`."""
     g, cfg = Graph(weights), weights.config
     y, row = g.input("y", (1, cfg.latents, "h", "w")), g.input("row", (1,), INT64)
-    y = g.gain(y, "gain_y_inverse", row)
+    y, shape = g.gain(y, "gain_y_inverse", row), (1, 192, "2h", "2w")
+    if part == FEATURES:
+        linear = g.input("linear", shape)
+    else:
+        linear = g.upsample(g.permuted(y, "g_s.linear", patch_order(last=True), axis=0))
+    if part == LINEAR:
+        return g.finish("g_s_linear", linear=(linear, shape, FLOAT))
     f = g.upsample(g.pointwise(g.times(y, Y_SCALE), "g_s.up.expand"))
     f = g.gain(g.blocks(f, "g_s.before", cfg.dec_blocks // 2), "gain_dec", row)
     f = g.blocks(f, "g_s.after", cfg.dec_blocks - cfg.dec_blocks // 2)
-    linear = g.upsample(g.permuted(y, "g_s.linear", patch_order(last=True), axis=0))
-    x = g.op("Round", g.times(g.add(g.pointwise(f, "g_s.head"), linear), 255))  # (1, 192, 2h, 2w)
+    x = g.op("Round", g.times(g.add(g.pointwise(f, "g_s.head"), linear), 255))
     x = g.op("Cast", g.op("Clip", x, g.constant(np.float32(0)), g.constant(np.float32(255))), to=UINT8)
     size = g.size(x)
     x = g.op("Transpose", g.reshape(x, 1, 3, 8, 8, size), perm=[0, 4, 2, 5, 3, 1])  # pixel-shuffle, colour last
     x = g.reshape(x, 1, g.op("Mul", size, g.constant(np.array([8]))), 3)
-    return g.finish("g_s", pixels=(x, (1, "16h", "16w", 3), UINT8))
+    return g.finish(f"g_s{part}", pixels=(x, (1, "16h", "16w", 3), UINT8))
 
 
 def patch_order(last: bool) -> np.ndarray:
@@ -144,6 +159,11 @@ DECODER: dict[str, Callable[[Weights], onnx.ModelProto]] = {
     "y_start": start_of_y,
     "z_step": partial(step, kind="z"),
     "y_step": partial(step, kind="y"),
+}
+PARTS = {
+    f"{name}{part}": partial(build, part=part)
+    for name, build in (("g_a", analysis), ("g_s", synthesis))
+    for part in (LINEAR, FEATURES)
 }
 
 

@@ -14,11 +14,7 @@ from codec.config import PASSES
 from codec.engine import graphs
 from codec.weights import Weights
 
-BUILDERS = graphs.ENCODER | graphs.DECODER
-PRECISE_FROM = (
-    0.55  # of the rate rows: above, bfloat16 in g_a and g_s would cost more than 0.02 dB (0.09 at the highest)
-)
-FLOATS = ("g_a", "g_s")
+BUILDERS = graphs.ENCODER | graphs.DECODER | graphs.PARTS
 Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 Started = tuple[np.ndarray, np.ndarray]  # `reduced` and `guess` of graphs.py
 
@@ -30,8 +26,8 @@ class Runtime(Protocol):
     description: str
     has_bfloat16: bool  # allowed, and fast here
 
-    def compile(self, model: bytes, precise: bool) -> Run:
-        """A function of inputs by name that threads may call at the same time. precise: in float32."""
+    def compile(self, model: bytes, bfloat16: bool) -> Run:
+        """A function of inputs by name that threads may call at the same time; in float32, or in bfloat16."""
 
 
 class OpenVino:
@@ -44,12 +40,12 @@ class OpenVino:
         self._threads = threads or cores()
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.has_bfloat16 = bfloat16 and "BF16" in capabilities
-        precision = f"bfloat16 up to quality {100 * PRECISE_FROM:.0f}" if self.has_bfloat16 else "float32"
+        precision = "bfloat16" if self.has_bfloat16 else "float32"
         self.description = f"OpenVINO {openvino.__version__.split('-')[0]}, {precision}"
 
-    def compile(self, model: bytes, precise: bool) -> Run:
+    def compile(self, model: bytes, bfloat16: bool) -> Run:
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32" if precise else "bf16",
+            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
             "INFERENCE_NUM_THREADS": self._threads,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
@@ -83,7 +79,7 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession
         self.description = f"ONNX Runtime {onnxruntime.__version__}, float32"
 
-    def compile(self, model: bytes, precise: bool) -> Run:
+    def compile(self, model: bytes, bfloat16: bool) -> Run:
         session = self._session(model, self._options, providers=["CPUExecutionProvider"])
         return lambda inputs: session.run(None, inputs)
 
@@ -97,31 +93,32 @@ class OnnxEngine:
     def __init__(self, weights: Weights, runtime: Runtime):
         self.name, self.description = runtime.name, runtime.description
         self._weights, self._runtime = weights, runtime
-        self._compiled: dict[tuple[str, bool], Run] = {}
+        self._compiled: dict[str, Run] = {}
         self._locks = {name: Lock() for name in BUILDERS}
 
-    def _run(self, name: str, inputs: dict[str, np.ndarray], precise: bool = True) -> list[np.ndarray]:
-        key = name, precise
-        if key not in self._compiled:
+    def _run(self, name: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        if name not in self._compiled:
             with self._locks[name]:
-                if key not in self._compiled:
+                if name not in self._compiled:
                     model = BUILDERS[name](self._weights).SerializeToString()
-                    self._compiled[key] = self._runtime.compile(model, precise)
-        return self._compiled[key](inputs)
+                    self._compiled[name] = self._runtime.compile(model, name.endswith(graphs.FEATURES))
+        return self._compiled[name](inputs)
 
-    def _precise(self, row: int) -> bool:
-        return not self._runtime.has_bfloat16 or row > PRECISE_FROM * (self._weights.config.rates - 1)
+    def _of_pixels(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """g_a or g_s. In bfloat16 their linear shortcuts would round grey levels: these alone stay in float32."""
+        if not self._runtime.has_bfloat16:
+            return self._run(name, inputs)[0]
+        linear = self._run(name + graphs.LINEAR, inputs)[0]
+        return self._run(name + graphs.FEATURES, inputs | {"linear": linear})[0]
 
     def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
-        pixels = np.ascontiguousarray(pixels)[None]
-        return self._run("g_a", {"pixels": pixels, "row": np.array([row], np.int64)}, self._precise(row))[0]
+        return self._of_pixels("g_a", {"pixels": np.ascontiguousarray(pixels)[None], "row": np.array([row], np.int64)})
 
     def hyper_analyse(self, y: np.ndarray, row: int) -> np.ndarray:
         return self._run("h_a", {"y": np.ascontiguousarray(y), "row": np.array([row], np.int64)})[0]
 
     def synthesise(self, y_hat: np.ndarray, row: int) -> np.ndarray:
-        y_hat = np.ascontiguousarray(y_hat)
-        return self._run("g_s", {"y": y_hat, "row": np.array([row], np.int64)}, self._precise(row))[0][0]
+        return self._of_pixels("g_s", {"y": np.ascontiguousarray(y_hat), "row": np.array([row], np.int64)})[0]
 
     def start_z(self, row: int, height: int, width: int) -> tuple[Started, np.ndarray]:
         return self._started("z_start", height, width, {"row": np.array([row], np.int64)})
