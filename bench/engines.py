@@ -38,15 +38,15 @@ CAPABILITIES = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA")
 
 
 def variants() -> list[tuple[str, bool]]:
-    """(engine, bfloat16) that can be measured here."""
-    return [*((name, False) for name in reversed(engine.installed())), ("openvino", True)]
+    """(engine, float32) that can be measured here."""
+    return [*((name, True) for name in reversed(engine.installed())), ("openvino", False)]
 
 
-def row(picture: Path, weights: str, name: str, bfloat16: bool, threads: int, repeats: int) -> dict:
+def row(picture: Path, weights: str, name: str, float32: bool, threads: int, repeats: int) -> dict:
     """Of one codec on one picture, in this process."""
     with Image.open(picture) as image:
         pixels = np.asarray(image)
-    codec, load_s, _ = timed(lambda: Codec.load(weights, name, threads, bfloat16), 1)
+    codec, load_s, _ = timed(lambda: Codec.load(weights, name, threads, float32), 1)
     data, first_encode_s, _ = timed(lambda: codec.encode(pixels, QUALITY), 1)
     _, first_decode_s, _ = timed(lambda: codec.decode(data), 1)
     begun, times = time.process_time(), []

@@ -43,11 +43,11 @@ class Codec:
     """
 
     def __init__(
-        self, weights: Weights, engine_name: str | None = None, threads: int | None = None, bfloat16: bool = False
+        self, weights: Weights, engine_name: str | None = None, threads: int | None = None, float32: bool = False
     ):
         """The last three as `engine.load` takes them. Raises: FormatError, LatError."""
         self.weights, self.name, self.fingerprint, self.cfg = weights, weights.name, weights.fingerprint, weights.config
-        self._use(engine.load(weights, engine_name, threads, bfloat16))
+        self._use(engine.load(weights, engine_name, threads, float32))
 
     def _use(self, chosen: engine.Engine) -> None:
         process.survive_fork(chosen)
@@ -59,17 +59,17 @@ class Codec:
         name: str = weights.DEFAULT,
         engine: str | None = None,
         threads: int | None = None,
-        bfloat16: bool = False,
+        float32: bool = False,
         tune: str | None = None,
     ) -> Codec:
         """Installed weights: the newest of a size, "fast" or "best", for a metric; by name; or a .safetensors file.
 
         engine: "openvino", "onnxruntime" or "torch", default the best one there is; threads: of each network, default
-        all cores. Pixels are within ±1 on every machine; with `bfloat16`, not: it is used where it is faster and
-        costs no more than 0.02 dB. tune: the metric, "eye", "psnr" or "ms-ssim"; it matters for a size alone.
+        all cores; float32: bfloat16 is not used, which is faster on some machines and costs less than 0.02 dB.
+        tune: the metric, "eye", "psnr" or "ms-ssim"; it matters for a size alone.
         Raises: MissingModelError, FormatError, LatError.
         """
-        return cls(Weights.open(weights.newest(name, tune)), engine, threads, bfloat16)
+        return cls(Weights.open(weights.newest(name, tune)), engine, threads, float32)
 
     @classmethod
     def for_file(cls, data: bytes | Container) -> Codec:

@@ -45,7 +45,7 @@ class Options:
     ignore_errors: bool = False
     threads: int | None = None
     engine: str | None = None
-    bfloat16: bool = False
+    float32: bool = False
     picture_quality: float | None = None  # of JPEG, WebP and AVIF that are written; None: `pictures.QUALITY`
 
 
@@ -125,7 +125,7 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
     picture = opened(data, shown(job.source), options)  # before the second it takes to load torch
     codec = None
     if not options.settings.lossless:
-        codec = loaded.codec(options.model, options.threads, options.engine, options.bfloat16)
+        codec = loaded.codec(options.model, options.threads, options.engine, options.float32)
     encoded = encode(codec, picture, shown(job.source), options, progress)
     files.write_bytes(job.target, encoded, options.overwrite, job.source)
     height, width = picture.pixels.shape[:2]
@@ -235,7 +235,7 @@ def decoded(file: container.Container, options: Options, damaged: list[str], pro
 
         return lossless.decode(file, options.region, on_error)
     name = weights.name_for(file.header.model)
-    codec = loaded.codec(name, options.threads, options.engine, options.bfloat16)
+    codec = loaded.codec(name, options.threads, options.engine, options.float32)
     if options.region:
         return codec.decode_region(file, options.region)
     return codec.decode(file, options.max_pixels, progress, on_error)

@@ -34,7 +34,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def codec(
-    name: str = weights.DEFAULT, threads: int | None = None, engine: str | None = None, bfloat16: bool = False
+    name: str = weights.DEFAULT, threads: int | None = None, engine: str | None = None, float32: bool = False
 ) -> Codec:
     """`Codec.load`; a file of weights is read again where it has changed.
 
@@ -42,13 +42,13 @@ def codec(
     """
     path = weights.locate(name)  # an error now, not after all that is imported
     about = os.stat(path)
-    key = str(path), about.st_mtime_ns, about.st_size, threads, engine, bfloat16
+    key = str(path), about.st_mtime_ns, about.st_size, threads, engine, float32
     process.wait_passively()
     from codec.coder import Codec
 
     with _lock:  # the others wait: two that load at once would take twice the memory
         if key not in _codecs:
-            _codecs[key] = Codec.load(name, engine, threads, bfloat16)
+            _codecs[key] = Codec.load(name, engine, threads, float32)
         _codecs.move_to_end(key)
         while len(_codecs) > KEPT:
             _codecs.popitem(last=False)

@@ -54,7 +54,7 @@ output_options = together(
     ),
     click.option("--engine", type=click.Choice(ENGINES), help="What evaluates the networks. Default: the fastest."),
     click.option(
-        "--bf16", "bfloat16", is_flag=True, help="Faster where processor and engine can; costs up to 0.02 dB."
+        "--float32", is_flag=True, help="No bfloat16, which is faster on some processors and costs less than 0.02 dB."
     ),
     click.option("--dry-run", is_flag=True, help="Only say what would be written."),
 )
@@ -181,16 +181,14 @@ def compress(sources, output, out_dir, dry_run, recursive, jobs, as_json, quiet,
     ),
     click.option("--ignore-errors", is_flag=True, help="Paint damaged tiles flat and go on (exit code 1)."),
 )
-def decompress(
-    sources, overwrite, max_pixels, threads, engine, bfloat16, region, quality, ignore_errors, **run
-) -> None:
+def decompress(sources, overwrite, max_pixels, threads, engine, float32, region, quality, ignore_errors, **run) -> None:
     """Decompress .lat files to pictures: .png, or what the suffix of -o says."""
     options = Options(
         overwrite=overwrite,
         max_pixels=max_pixels,
         threads=threads,
         engine=engine,
-        bfloat16=bfloat16,
+        float32=float32,
         region=region,
         ignore_errors=ignore_errors,
         picture_quality=quality,
@@ -309,7 +307,7 @@ def engines() -> None:
     opened = weights.Weights.open(weights.DEFAULT)
     say(f"{'chosen':12} {engine.load(opened).description}; {rans.description()}")
     for name in ENGINES:
-        here = engine.load(opened, name, bfloat16=True).description if name in engine.installed() else "not installed"
+        here = engine.load(opened, name).description if name in engine.installed() else "not installed"
         say(f"{name:12} {here}")
 
 

@@ -65,35 +65,35 @@ def installed() -> list[str]:
     return [name for name in ENGINES if all(map(find_spec, PACKAGES[name]))]
 
 
-def load(weights: Weights, name: str | None = None, threads: int | None = None, bfloat16: bool = False) -> Engine:
+def load(weights: Weights, name: str | None = None, threads: int | None = None, float32: bool = False) -> Engine:
     """The best engine of this machine, or the one that is named.
 
-    threads: of each network, default all cores. bfloat16: allowed in g_a and g_s, where it costs at most 0.02 dB.
+    threads: of each network, default all cores. float32: no bfloat16 in g_a and g_s, where it costs less than 0.02 dB.
     Raises: LatError where it is not installed, or does not sum exactly.
     """
     if name is not None and name not in installed():
         raise LatError(f"engine {name} is not installed; installed: {', '.join(installed()) or 'none'}; {INSTALL}")
     if name is None and {"openvino", "onnxruntime"} <= {*installed()}:
-        small = _first_exact(["onnxruntime", "torch"], weights, threads, bfloat16)
-        return BySize(small, partial(_first_exact, installed(), weights, threads, bfloat16))
-    return _first_exact([name] if name else installed(), weights, threads, bfloat16)
+        small = _first_exact(["onnxruntime", "torch"], weights, threads, float32)
+        return BySize(small, partial(_first_exact, installed(), weights, threads, float32))
+    return _first_exact([name] if name else installed(), weights, threads, float32)
 
 
-def _first_exact(names: list[str], weights: Weights, threads: int | None, bfloat16: bool) -> Engine:
+def _first_exact(names: list[str], weights: Weights, threads: int | None, float32: bool) -> Engine:
     """The first engine that sums exactly. Raises: LatError."""
     names = [n for n in (*names, *(SLOW for n in names if n == "torch")) if n == SLOW or n in installed()]
     for name in names:
-        engine = _load(name, weights, threads, bfloat16)
+        engine = _load(name, weights, threads, float32)
         if sums_exactly(engine, weights):
             return engine
     raise LatError(f"no engine sums exactly on this machine ({', '.join(names) or 'none is installed'}); {INSTALL}")
 
 
-def _load(name: str, weights: Weights, threads: int | None, bfloat16: bool) -> Engine:
+def _load(name: str, weights: Weights, threads: int | None, float32: bool) -> Engine:
     if name in ("torch", SLOW):
         return import_module("codec.engine.torch_engine").TorchEngine(weights, threads, slow=name == SLOW)
     module = import_module("codec.engine.onnx_engine")
-    return module.OnnxEngine(weights, module.RUNTIMES[name](threads, bfloat16))
+    return module.OnnxEngine(weights, module.RUNTIMES[name](threads, float32))
 
 
 def sums_exactly(engine: Engine, weights: Weights) -> bool:

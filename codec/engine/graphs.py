@@ -44,7 +44,6 @@ from codec.engine.graph import FLOAT, INT64, UINT8, Graph
 from codec.engine.whole_numbers import Context, first_guess
 from codec.weights import Weights
 
-
 LINEAR, FEATURES = "_linear", "_features"  # parts of g_a and g_s, for those who evaluate them in different precisions
 
 
