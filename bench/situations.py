@@ -26,7 +26,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from bench.everyday import scene
 
-TOOLS: dict[str, Callable[[Path, Path], list]] = {
+Command = list[str | Path]
+TOOLS: dict[str, Callable[[Path, Path], Command]] = {
     "lat": lambda source, target: [sys.executable, "-m", "codec", "compress", source, "-o", target],
     "cwebp": lambda source, target: ["cwebp", "-quiet", source, "-o", target],
     "avifenc": lambda source, target: ["avifenc", source, target],
@@ -45,7 +46,10 @@ def packed(tool: str, source: Path) -> Path | None:
 def decoded(path: Path) -> Image.Image:
     """The picture in a packed file, with its metadata."""
     back = path.with_name(f"back{Path(path.stem).suffix}")  # djxl restores a JPEG as a JPEG
-    tools = {".lat": [sys.executable, "-m", "codec", "decompress", path, "-o", back], ".jxl": ["djxl", path, back]}
+    tools: dict[str, Command] = {
+        ".lat": [sys.executable, "-m", "codec", "decompress", path, "-o", back],
+        ".jxl": ["djxl", path, back],
+    }
     if path.suffix in tools:
         subprocess.run(tools[path.suffix], check=True, capture_output=True)
         path = back
@@ -61,8 +65,8 @@ def collision(tool: str, folder: Path) -> str:
     for n in (1, 2):
         (folder / f"d{n}").mkdir()
         scene(40, 30 + n).save(folder / f"d{n}/a.png")
-    command = ["compress", "-r", folder / "d1", folder / "d2", "--out-dir", folder / "out"]
-    done = subprocess.run([sys.executable, "-m", "codec", *command], capture_output=True)
+    command: Command = [sys.executable, "-m", "codec", "compress", "-r", folder / "d1", folder / "d2"]
+    done = subprocess.run([*command, "--out-dir", folder / "out"], capture_output=True)
     return "refused by name" if done.returncode else "one is lost"
 
 
@@ -100,7 +104,10 @@ def hidden(tool: str, folder: Path) -> str:
     for name, under in (("noise", np.random.default_rng(0).integers(0, 256, colour.shape, np.uint8)), ("black", 0)):
         pixels = np.dstack([np.where(alpha[:, :, None] > 0, colour, under).astype(np.uint8), alpha])
         Image.fromarray(pixels).save(folder / f"{name}.png")
-        sizes.append(packed(tool, folder / f"{name}.png").stat().st_size)
+        target = packed(tool, folder / f"{name}.png")
+        if target is None:
+            return "fails"
+        sizes.append(target.stat().st_size)
     return f"× {sizes[0] / sizes[1]:.1f}"
 
 
@@ -130,7 +137,10 @@ def linear(tool: str, folder: Path) -> str:
     chunk = b"gAMA" + struct.pack(">I", 100000)
     chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     (folder / "a.png").write_bytes(data[:33] + chunk + data[33:])
-    info = decoded(packed(tool, folder / "a.png")).info
+    target = packed(tool, folder / "a.png")
+    if target is None:
+        return "fails"
+    info = decoded(target).info
     return "kept" if "icc_profile" in info or abs(info.get("gamma", 0.45455) - 1) < 0.01 else "dropped"
 
 
@@ -160,9 +170,9 @@ SITUATIONS = (collision, existing, cut, private, turned, hidden, grey16, linear,
 def main(out: Path) -> None:
     """Print and store what each tool does."""
     tools = [tool for tool in TOOLS if tool == "lat" or shutil.which(tool)]
-    rows = {}
+    rows: dict[str, dict[str, str]] = {}
     for situation in SITUATIONS:
-        row = rows[situation.__doc__.rstrip(".")] = {}
+        row = rows.setdefault(str(situation.__doc__).rstrip("."), {})
         for tool in tools:
             with tempfile.TemporaryDirectory() as folder:
                 try:
