@@ -48,7 +48,8 @@ def main(images: Path, model: str, out: Path) -> None:
                 row = {"image": name, kind: goal}
                 try:
                     found = reach(codec, image, goal)
-                    over = measure(np.asarray(image), np.asarray(codec.decode(found.data))) - goal
+                    value = measure(np.asarray(image), np.asarray(codec.decode(found.data)))
+                    over = value - goal if value is not None else float("nan")
                     rows.append(row | {"over": round(over, 4), "encodes": found.encodes})
                 except LatError as error:
                     rows.append(row | {"impossible": str(error)})
