@@ -15,7 +15,7 @@ from codec.container import MODES
 from codec.errors import LatError, LimitError, reason
 from codec.settings import MAX_PIXELS
 
-NEW_SUBFILE_TYPE, DNG_VERSION, SUB_IFDS = 254, 50706, 330  # tags of TIFF
+NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # tags of TIFF
 
 
 @dataclass

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import PurePath
 
 # Formats of Pillow that are no pictures of pixels (or need a program, such as Ghostscript, to become some).
@@ -33,8 +34,9 @@ DEVELOP = "a raw photograph: develop it first (darktable, RawTherapee, dcraw), i
 SKIPPED_FOLDERS = {"@eaDir", "__MACOSX"}  # thumbnails of a Synology disk, resource forks in a zip
 
 
+@lru_cache(maxsize=1)
 def register_plugins() -> None:
-    """Teach Pillow the formats of installed plugins that it does not know yet."""
+    """Teach Pillow the formats of installed plugins that it does not know yet; once a process."""
     from PIL import Image
 
     Image.init()
