@@ -110,9 +110,10 @@ def whole_processes(folder: Path, repeats: int) -> dict[str, dict[str, float]]:
 @click.option("--best-megapixels", default=3.0, show_default=True, help="The same with the large weights.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, show_default=True)
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--hogs", default=2 * (os.cpu_count() or 1), show_default=True, help="Processes that make it busy; or 0.")
 @click.option("--one", hidden=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path))
-def main(images, megapixels, best_megapixels, threads, repeats, one, out) -> None:
+def main(images, megapixels, best_megapixels, threads, repeats, hogs, one, out) -> None:
     """Measure all engines in one run."""
     if one:
         click.echo(json.dumps(row(*json.loads(one))))
@@ -133,8 +134,8 @@ def main(images, megapixels, best_megapixels, threads, repeats, one, out) -> Non
             for variant in variants():
                 idle.append(measured(pictures[size], weights, *variant, threads, repeats))
                 click.echo(json.dumps(idle[-1]))
-        with busy(2 * (os.cpu_count() or 1)):
-            for variant in variants():
+        with busy(hogs):
+            for variant in variants() if hogs else []:
                 loaded.append(measured(pictures["tiny"], newest("fast"), *variant, threads, 9))
                 click.echo(json.dumps(loaded[-1]))
         result = {
