@@ -58,11 +58,11 @@ class Page:
         os.close(self._in)
         os.close(self._out)
 
-    def call(self, method: str, timeout: float = 120, **parameters) -> dict:
-        """A method of the DevTools protocol. Raises: RuntimeError, TimeoutError."""
+    def call(self, method: str, timeout: float = 120, of_page: bool = True, **parameters) -> dict:
+        """A method of the DevTools protocol, of the page or of the browser. Raises: RuntimeError, TimeoutError."""
         self._id += 1
         message = {"id": self._id, "method": method, "params": parameters}
-        if self._session:
+        if self._session and of_page:
             message["sessionId"] = self._session
         os.write(self._out, json.dumps(message).encode() + b"\0")
         end = time.monotonic() + timeout
@@ -159,6 +159,12 @@ class Page:
         )
         value = "dark" if dark else "light"
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": value}])
+
+    def peak_mb(self) -> float:
+        """The most resident memory that a page's process has had, workers included (Linux)."""
+        found = self.call("SystemInfo.getProcessInfo", of_page=False)["processInfo"]
+        status = [Path(f"/proc/{one['id']}/status").read_text() for one in found if one["type"] == "renderer"]
+        return max(int(text.split("VmHWM:")[1].split()[0]) for text in status) / 1e3
 
     def picture(self, path: Path) -> None:
         """A screenshot, as PNG."""
