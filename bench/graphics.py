@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from codec.train import graphics as synthetic
 from .codecs import Avif6, JpegXL
 from .metrics import psnr, ssimulacra2
 
-SIZE, SEED = 384, 77_000_000
+SIZE, SEED = 256, 77_000_000
 QUALITIES = (50, 90)
 BAND = 8  # pixels beside a border
 
@@ -46,7 +45,7 @@ def corpus(photo: Image.Image) -> dict[str, Image.Image]:
         synthetic.make(6, SEED + 60, SIZE, [], []).quantize(24, dither=Image.Dither.NONE).convert("RGB")
     )
     found["half photograph, half text"] = mosaic(photo, found["page"])
-    found["page of several tiles"] = synthetic.make(0, SEED + 70, 1200, [], []).crop((0, 0, 1200, 700))
+    found["page of several tiles"] = synthetic.make(0, SEED + 70, 1100, [], []).crop((0, 0, 1100, 300))
     try:
         from skimage import data
     except ImportError:
@@ -106,9 +105,9 @@ def ours(codec: Codec, image: Image.Image) -> dict[str, dict]:
         if found[f"q{quality}"]["kinds"]["learned"] != sum(found[f"q{quality}"]["kinds"].values()):
             plain = container.build(codec.encode_tiles(as_picture(image), Settings(quality)))
             found[f"q{quality} learned"] = score(image, plain, codec.decode)
-    start = time.perf_counter()
-    data = codec.encode(image, lossless=True)
-    found["lossless"] = score(image, data, codec.decode) | {"seconds": round(time.perf_counter() - start, 1)}
+    if "lossless" not in found[f"q{quality}"]:  # else that is the same file
+        data = codec.encode(image, lossless=True)
+    found["lossless"] = score(image, data, codec.decode)
     return found
 
 
