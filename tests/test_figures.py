@@ -266,7 +266,7 @@ def test_anomalies(images, out, tmp_path):
                 if name in ("blowhole", "fray"):
                     Image.fromarray(mask).save(tiles / name / f"{i}.png")
     found = outcome(out, "anomalies", "--images", images, "--tiles", tiles)
-    assert found["photographs"] == 2 and set(found["magnetic tiles"]) == {"blowhole", "fray"}
+    assert found["synthetic"]["photographs"] == 2 and set(found["magnetic tiles"]["auroc"]) == {"blowhole", "fray"}
 
 
 def test_figures(run_result, tmp_path):
