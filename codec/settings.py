@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-QUALITY, EFFORT, TUNE = 50, 3, "psnr"  # defaults; TUNE: of the weights that a size stands for
+QUALITY, EFFORT, TUNE = 50, 3, "eye"  # defaults; TUNE: of the weights that a size stands for
 STEPS = {1: 0, 2: 0, 3: 0, 4: 3, 5: 6, 6: 12, 7: 30, 8: 60, 9: 130}  # of refinement, by effort
 TUNES = ("psnr", "ms-ssim", "eye")
 ENGINES = ("openvino", "onnxruntime", "torch")  # what may evaluate the networks, best first (codec/engine)
