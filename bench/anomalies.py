@@ -25,7 +25,7 @@ from scipy.stats import rankdata
 from codec import Codec
 from codec.latent import anomaly
 from codec.latent.surface import Surface
-from codec.weights import DEFAULT
+from codec.weights import FOR_PIXELS
 
 from .photos import load, pictures
 
@@ -240,7 +240,7 @@ def scores(found: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 @click.command()
 @click.option("--images", "photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--tiles", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("-m", "--model", default=DEFAULT, show_default=True)
+@click.option("-m", "--model", default=FOR_PIXELS, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(photos: Path | None, folder: Path | None, model: str, out: Path) -> None:
     """Measure the parts whose pictures are given; the output file's other part stays."""

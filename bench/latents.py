@@ -24,7 +24,7 @@ from codec.latent import fill as filling
 from codec.latent.latents import Latents
 from codec.settings import TILE
 from codec.train.data import decode_rgb, read_files
-from codec.weights import DEFAULT
+from codec.weights import FOR_PIXELS
 
 from .metrics import psnr
 
@@ -44,7 +44,7 @@ FALLING = {"denoise"}  # the attribute falls with strength
 photos_option = click.option(
     "--data", "photos", type=click.Path(exists=True, path_type=Path), multiple=True, required=True
 )
-model_option = click.option("-m", "--model", default=DEFAULT, show_default=True)
+model_option = click.option("-m", "--model", default=FOR_PIXELS, show_default=True)
 out_option = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 
 

@@ -26,7 +26,7 @@ from PIL import Image
 
 from codec import Codec
 from codec.latent import restore
-from codec.weights import DEFAULT
+from codec.weights import FOR_PIXELS
 
 from . import photos
 from .metrics import psnr
@@ -113,7 +113,7 @@ def centre(pixels: np.ndarray, crop: tuple[int, int] | None) -> np.ndarray:
 @click.command()
 @click.option("--images", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--crop", type=(int, int), help="Width and height, from the middle of each picture.")
-@click.option("-m", "--model", default=DEFAULT, show_default=True)
+@click.option("-m", "--model", default=FOR_PIXELS, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(images: Path, crop: tuple[int, int] | None, model: str, out: Path) -> None:
     """Restored photographs against the originals."""

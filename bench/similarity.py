@@ -23,7 +23,7 @@ from PIL import Image
 from codec import Codec
 from codec.latent.similar import DUPLICATE, descriptor
 from codec.train.data import decode_rgb, read_files
-from codec.weights import DEFAULT
+from codec.weights import FOR_PIXELS
 
 SIDE = 512  # pixels on the longer side of an original
 
@@ -74,7 +74,7 @@ def best(similarity: np.ndarray) -> dict[str, float]:
 @click.command()
 @click.option("--data", "photos", type=click.Path(exists=True, path_type=Path), multiple=True, required=True)
 @click.option("--count", default=400, show_default=True)
-@click.option("-m", "--model", default=DEFAULT, show_default=True)
+@click.option("-m", "--model", default=FOR_PIXELS, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True)
 def main(photos: tuple[Path, ...], count: int, model: str, out: Path) -> None:
     codec = Codec.load(model)

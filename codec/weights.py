@@ -27,6 +27,7 @@ NEWEST = {  # what a size stands for, by the metric that its weights are trained
     "fast": {"psnr": "fast-6", "eye": "fast-7"},
     "best": {"psnr": "best-6"},
 }
+FOR_PIXELS = NEWEST["fast"]["psnr"]  # what the tools on latents start with: they count squared errors
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 model_option = click.option(
-    "-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights for pictures; .lat and .npz name theirs."
+    "-m",
+    "--model",
+    default=weights.FOR_PIXELS,
+    show_default=True,
+    help="Weights for pictures; .lat and .npz name theirs.",
 )
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 
