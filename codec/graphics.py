@@ -25,6 +25,8 @@ Blocks = np.ndarray  # bool (⌈H/16⌉, ⌈W/16⌉)
 
 def find(pixels: np.ndarray) -> Blocks | None:
     """Blocks of a picture (H, W, C) that may be smaller when they are coded losslessly; None in photographs."""
+    if is_photograph(pixels):
+        return None
     graphic, alike, flat = classified(pixels)
     if flat.mean() >= EMPTY:
         graphic |= flat
@@ -38,18 +40,51 @@ def find(pixels: np.ndarray) -> Blocks | None:
         graphic = wider
 
 
+def is_photograph(pixels: np.ndarray) -> bool:
+    """Whether an eighth of the rows, two in each block, rules graphics out, by weaker signs in half as many blocks."""
+    rows = pixels[1::8]
+    equal = equals(packed(rows), packed(pixels[::8])[: len(rows)])
+    pairs = [
+        of[: len(rows) // 2 * 2].reshape(-1, 2, rows.shape[1]).sum(1, dtype=np.uint8) for of in (equal, steps(rows))
+    ]
+    if not len(pairs[0]):
+        return False
+    equal, step = (np.add.reduceat(of, range(0, of.shape[1], LATENT), 1, dtype=np.int16) for of in pairs)
+    seen = 2 * LATENT
+    graphic = (equal >= 0.75 * EQUAL * seen) & (step >= 1) & (step >= ABRUPT / 2 * (seen - equal))
+    return bool(graphic.mean() < FEWEST / 2 and (equal >= FLAT * seen).mean() < EMPTY - 0.1)
+
+
+def equals(rows: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """(H, W), packed, and what is above each row -> which pixels equal their left or upper neighbour."""
+    equal = rows == above
+    equal[:, 1:] |= rows[:, 1:] == rows[:, :-1]
+    return equal
+
+
+def steps(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> which pixels, (H, W), differ from their left neighbour by STEP or more in any colour."""
+    found = np.zeros(pixels.shape[:2], bool)
+    for channel in range(3 if pixels.shape[2] > 2 else 1):
+        left, right = pixels[:, :-1, channel], pixels[:, 1:, channel]
+        found[:, 1:] |= np.maximum(left, right) - np.minimum(left, right) >= STEP
+    return found
+
+
+def packed(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, C) uint8 -> (H, W): equal where the colours are."""
+    if pixels.shape[2] < 3:
+        return pixels[..., 0]
+    return (pixels[..., 0].astype(np.uint32) << 8 | pixels[..., 1]) << 8 | pixels[..., 2]
+
+
 def classified(pixels: np.ndarray) -> tuple[Blocks, Blocks, Blocks]:
     """Blocks with the signs of graphics, with weaker ones, and flat ones; alpha does not count."""
     height, width, channels = pixels.shape
-    whole = pixels[..., 0]
-    if channels > 2:
-        whole = (whole.astype(np.uint32) << 8 | pixels[..., 1]) << 8 | pixels[..., 2]
-    equal, step = np.zeros((2, height, width), bool)
-    equal[:, 1:] = whole[:, 1:] == whole[:, :-1]
-    equal[1:] |= whole[1:] == whole[:-1]
-    for channel in range(3 if channels > 2 else 1):
-        left, right = pixels[:, :-1, channel], pixels[:, 1:, channel]
-        step[:, 1:] |= np.maximum(left, right) - np.minimum(left, right) >= STEP
+    whole = packed(pixels)
+    equal, step = np.zeros((height, width), bool), steps(pixels)
+    equal[1:] = equals(whole[1:], whole[:-1])
+    equal[:1, 1:] = whole[:1, 1:] == whole[:1, :-1]
     middle = pixels[..., 1 if channels > 2 else 0]
     low, high = per_block(middle, np.minimum), per_block(middle, np.maximum)
     extreme = (middle == spread(low, pixels)) | (middle == spread(high, pixels))
