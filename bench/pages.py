@@ -17,7 +17,14 @@ import click
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
-PAGES = ("README.md", "bench/RESULTS.md", "codec/bulk/BULK.md", "codec/latent/LATENTS.md", "codec/command/FILES.md")
+PAGES = (
+    "README.md",
+    "bench/RESULTS.md",
+    "codec/bulk/BULK.md",
+    "codec/command/FILES.md",
+    "codec/engine/ENGINES.md",
+    "codec/latent/LATENTS.md",
+)
 TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RIVALS = {
     "jpeg": "JPEG 4:4:4 (Pillow)",
@@ -70,12 +77,33 @@ def rates(ours: str) -> str:
 
 def headline() -> str:
     """What a visitor wants to know first."""
-    by_metric = result("kodak")["bd_rate"]
-    rows = []
+    by_metric, rows = result("kodak")["bd_rate"], []
     for name in ("jpeg420", "webp", "avif-s6", "jxl"):
         looks, pixels = by_metric["ssimulacra2"]["lat"].get(name), by_metric["psnr"]["lat-psnr"].get(name)
-        rows.append([f"bytes against {RIVALS[name]}", f"{percent(looks)} (`--tune psnr`, by PSNR: {percent(pixels)})"])
-    return table(["Kodak, 24 pictures", "at the same SSIMULACRA 2"], rows)
+        rows.append([f"bytes against {RIVALS[name]}", percent(looks), percent(pixels)])
+    fastest = min(large_rows(), key=lambda row: row["decode_s"])
+    speed = " / ".join(f"{fastest['megapixels'] / fastest[f'{way}_s']:.1f}" for way in ("encode", "decode"))
+    rows.append(["MP/s on two cores, compress / decompress", speed, speed])
+    rows.append(["a file of today opens", *["with every later 1.y"] * 2])
+    return table(["Kodak, 24 pictures", "by SSIMULACRA 2", "`--tune psnr`, by PSNR"], rows)
+
+
+def large_rows() -> list[dict]:
+    """Timings of the small network on the large picture, on a machine that does nothing else."""
+    rows = [r for r in result("engines")["idle"] if r["weights"].startswith("fast")]
+    return [r for r in rows if r["megapixels"] > 1 and r["threads"] > 1]
+
+
+def engines() -> str:
+    """Every row of `bench.engines`."""
+    measured, rows = result("engines"), []
+    for state in ("idle", "busy"):
+        for r in measured.get(state, []):
+            rates = [f"{r['megapixels'] / r[f'{way}_s']:.2f}" for way in ("encode", "decode")]
+            size = f"{r['megapixels']:.3g} MP"
+            rows.append([state, r["engine"], r["weights"], size, *rates, f"{r['first_decode_s']:.2f}", str(r["peak_mb"])])
+    head = ["machine", "engine", "weights", "picture", "encode, MP/s", "decode, MP/s", "first decode, s", "peak, MB"]
+    return table(head, rows)
 
 
 def ranges() -> str:
@@ -217,6 +245,7 @@ TABLES = {
     ),
     "similar": similar,
     "headline": headline,
+    "engines": engines,
     "rates": lambda: rates("lat"),
     "rates-best": lambda: rates("lat-best"),
     "ranges": ranges,
