@@ -274,7 +274,6 @@ def test_figures(run_result, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"kodak-rd.svg", "kodak-rd.png", "comparison.png"}
 
 
-@pytest.mark.xfail(raises=KeyError, reason="bench/results/kodak.json is from before there were lat-psnr weights")
 def test_pages_are_what_their_command_writes(tmp_path, monkeypatch):
     for name in pages.PAGES:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
