@@ -269,8 +269,8 @@ def test_anomalies(images, out, tmp_path):
     assert found["synthetic"]["photographs"] == 2 and set(found["magnetic tiles"]["auroc"]) == {"blowhole", "fray"}
 
 
-def test_figures(run_result, tmp_path):
-    measured("figures", "--result", run_result / "run.json", "--images", PHOTO, "--out", tmp_path)
+def test_figures(run_result, images, tmp_path):
+    measured("figures", "--result", run_result / "run.json", "--images", images, "--out", tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"kodak-rd.svg", "kodak-rd.png", "comparison.png"}
 
 

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from codec import Codec
 from codec.command.cli import main
 from codec.errors import LatError
 from codec.latent import restore
@@ -84,7 +85,7 @@ def test_alpha_and_metadata_stay(codec, clean):
     assert restored.info["icc_profile"] == b"a profile"
 
 
-def test_the_command(codec, tmp_path, clean):
+def test_the_command(tmp_path, clean):
     source = tmp_path / "a.jpg"
     source.write_bytes(jpeg(clean.crop((0, 0, 48, 32)), 30))
 
@@ -96,7 +97,8 @@ def test_the_command(codec, tmp_path, clean):
     assert lat("--upscale", 2, "-o", tmp_path / "u.png").exit_code == 0
     with Image.open(tmp_path / "n.png") as n, Image.open(tmp_path / "u.png") as u:
         assert (n.size, u.size) == ((48, 32), (96, 64))
-    assert codec.decode((tmp_path / "d.lat").read_bytes()).size == (48, 32)
+    file = (tmp_path / "d.lat").read_bytes()
+    assert Codec.for_file(file).decode(file).size == (48, 32)
     both = lat("--noise", 10, "--deblock", "-o", tmp_path / "x.png")
     assert both.exit_code == 2 and "say one of" in both.output
     clean.save(source, "PNG")
