@@ -19,7 +19,7 @@ from PIL import Image
 
 from codec import Codec, container, weights
 from codec.container import LATENT
-from codec.image import as_picture
+from codec.picture.image import as_picture
 from codec.settings import Settings
 from codec.tiles import tile_kinds
 from codec.train import graphics as synthetic

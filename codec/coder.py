@@ -16,8 +16,8 @@ from codec import container, engine, lossless, mixed, process, weights
 from codec.concurrency import two_at_a_time
 from codec.container import LATENT, Container, Header
 from codec.errors import LatError, LimitError, MissingModelError
-from codec.image import Picture, as_picture, to_colour, to_grey, to_pillow
 from codec.lossless import OnError
+from codec.picture.image import Picture, as_picture, to_colour, to_grey, to_pillow
 from codec.settings import EFFORT, MAX_PIXELS, QUALITY, TILE, Settings
 from codec.tile import TileCoder, TileLatents
 from codec.tiles import Box, latent_bounds, picture_box, region_box, tile_box, tiles_in

@@ -27,8 +27,8 @@ from torch import Tensor
 from codec.container import LATENT
 from codec.distortion import DISTORTIONS, Distortion
 from codec.engine.torch_engine import to_tensor
-from codec.image import to_colour
 from codec.model import Model, gaussian_likelihood
+from codec.picture.image import to_colour
 from codec.settings import Settings
 from codec.tiles import Box
 

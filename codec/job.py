@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from codec.coder import Codec
-    from codec.image import Picture
+    from codec.picture.image import Picture
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def opened(data: bytes, name: str, options: Options) -> Picture:
 
     Raises: LatError.
     """
-    from codec import image as images
+    from codec.picture import image as images
 
     image = images.open_image(io.BytesIO(data), name, options.max_pixels)
     frames = images.frames(image, name)
@@ -199,7 +199,7 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
     """
     admit(job, options)
     data = files.read_bytes(job.source)
-    from codec import pictures
+    from codec.picture import pictures
 
     format = pictures.output_format(job.target)
     try:

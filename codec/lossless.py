@@ -16,7 +16,7 @@ from PIL import Image
 from codec import container
 from codec.container import LATENT, MAX_PATCH, NO_WEIGHTS, Container, Header, Patch
 from codec.errors import ChecksumError, FormatError, LatError
-from codec.image import Picture, to_pillow
+from codec.picture.image import Picture, to_pillow
 from codec.settings import EFFORT, TILE
 from codec.tiles import Box, picture_box, region_box, tiles_in
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from codec import container, graphics, lossless
 from codec.container import Container
-from codec.image import Picture
+from codec.picture.image import Picture
 from codec.settings import Settings
 from codec.tiles import Box, picture_box
 

@@ -25,7 +25,7 @@ class LatImageFile(ImageFile.ImageFile):
     _loading = Lock()
 
     def _open(self) -> None:
-        from codec.metadata import to_info
+        from codec.picture.metadata import to_info
 
         assert self.fp is not None  # Pillow opens it
         try:
@@ -97,8 +97,8 @@ def _save(image: Image.Image, target: IO[bytes], filename: str | bytes) -> None:
     others may have been turned since.
     """
     from codec import loaded, lossless, weights
-    from codec.image import from_pillow
-    from codec.metadata import INFO
+    from codec.picture.image import from_pillow
+    from codec.picture.metadata import INFO
     from codec.settings import EFFORT, QUALITY, Settings
 
     options = image.encoderinfo

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from codec import container, loaded, weights
-from codec.image import to_pillow
+from codec.picture.image import to_pillow
 
 
 class QuickCodec:

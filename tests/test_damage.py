@@ -110,7 +110,7 @@ def test_garbage_exif_costs_the_exif(tmp_path, quick_codec, suffix):
 
 
 def picture_of(width: int, height: int):
-    from codec.image import from_pillow
+    from codec.picture.image import from_pillow
 
     return from_pillow(Image.new("RGB", (width, height)))
 

@@ -47,9 +47,10 @@ def images(tmp_path_factory, photo):
 def run_result(tmp_path_factory):
     """As `bench.run` leaves it, with the codecs that others are compared with, and published curves of all of them."""
     curve = {"bpp": [0.1, 0.5, 1.0, 5.0], "psnr": [25.0, 32.0, 36.0, 45.0], "ms_ssim": [0.9, 0.97, 0.98, 0.99]}
-    row = {"image": "0.png", "setting": 1}
+    curve["ssimulacra2"] = [10.0, 60.0, 80.0, 95.0]
+    row = {"image": "0.png", "setting": 1, "bpp": 0.5, "ssimulacra2": 60.0}
     entry = {"version": "x 1, tiny-1, effort 3", "rows": [row], "mean": curve | {"setting": [1, 2, 3, 4]}}
-    names = {*PAIRS, *PAIRS.values(), "lat", "webp"}
+    names = {*PAIRS, *PAIRS.values(), "lat", "webp", "avif-s6"}
     folder = tmp_path_factory.mktemp("run")
     (folder / "run.json").write_text(json.dumps({"codecs": dict.fromkeys(names, entry), "published": {}}))
     (folder / "anchors").mkdir()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from codec import ChecksumError, FormatError, LatError, container, graphics, lossless
-from codec.image import as_picture
+from codec.picture.image import as_picture
 from codec.settings import Settings
 from codec.tiles import tile_kinds
 from tests.conftest import drawn, psnr, run

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageDraw, ImageFilter, ImageOps, PngImagePlugin, TiffImagePlugin
 
-from codec import LatError, metadata, pictures
-from codec.image import Picture, from_pillow, open_image, to_pillow
+from codec import LatError
+from codec.picture import metadata, pictures
+from codec.picture.image import Picture, from_pillow, open_image, to_pillow
 from tests.conftest import psnr
 
 GREY = np.tile(np.arange(256, dtype=np.uint8), (4, 1))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from codec import Codec, LatError, LimitError, container, tile, weights
-from codec.image import from_pillow
+from codec.picture.image import from_pillow
 from codec.tiles import tile_box
 from tests.conftest import psnr
 

@@ -69,8 +69,8 @@ def read(source: str, model: str, quality: float) -> tuple[Codec, Latents]:
 
     Raises: LatError.
     """
-    from codec import image as images
     from codec.latent.latents import Latents
+    from codec.picture import image as images
 
     process.own()
     data = files.read_bytes(source)
@@ -93,7 +93,7 @@ def write(codec: Codec, latents: Latents, target: str, overwrite: bool) -> None:
 
     Raises: LatError.
     """
-    from codec import pictures
+    from codec.picture import pictures
 
     suffix = Path(target).suffix.lower()
     if suffix not in (".lat", ".npz"):
@@ -112,7 +112,7 @@ def check_suffix(output: str) -> None:
 
     Raises: LatError where the suffix is none that can be written.
     """
-    from codec import pictures
+    from codec.picture import pictures
 
     process.own()
     if Path(output).suffix.lower() != ".lat":
@@ -124,7 +124,7 @@ def picture(source: str, model: str, output: str) -> tuple[Codec, Image.Image]:
 
     Raises: LatError; also where the suffix of the output is none that can be written.
     """
-    from codec import image as images
+    from codec.picture import image as images
 
     check_suffix(output)
     data = files.read_bytes(source)
@@ -207,8 +207,8 @@ def outpaint(source, by, model, quality, output, overwrite) -> None:
 )
 def blend(first, second, t, frames, model, quality, output, overwrite) -> None:
     """Between two pictures of the same size, in latent space."""
-    from codec import pictures
     from codec.latent import edit
+    from codec.picture import pictures
 
     codec, a = read(first, model, quality)
     _, b = read(second, model, quality)

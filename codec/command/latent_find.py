@@ -37,7 +37,7 @@ def write_picture(image: Image.Image, target: str, overwrite: bool) -> None:
 
     Raises: LatError.
     """
-    from codec import pictures
+    from codec.picture import pictures
 
     data, notes = pictures.encode(image, pictures.output_format(target))
     files.write_bytes(target, data, overwrite)
@@ -72,9 +72,9 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
     """
     import numpy as np
 
-    from codec import image as images
     from codec.latent import anomaly as anomalies
     from codec.latent.surface import Surface
+    from codec.picture import image as images
 
     codec = loaded.codec(model)
 
@@ -128,8 +128,8 @@ def similar(folder, image, count, as_json, model) -> None:
     """The .lat files of DIR nearest to IMAGE; without IMAGE, all pairs that are duplicates."""
     import numpy as np
 
-    from codec import image as images
     from codec.latent import similar as similarity
+    from codec.picture import image as images
 
     paths, vectors = [], []
     for path in pictures_in(folder, {".lat"}):

@@ -22,8 +22,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from codec.coder import Codec, Progress
 from codec.container import LATENT
 from codec.errors import LatError
-from codec.image import as_picture, rounded, to_pillow
 from codec.latent.latents import Latents
+from codec.picture.image import as_picture, rounded, to_pillow
 
 PLACES = [(x, y) for x in range(0, LATENT, 4) for y in range(0, LATENT, 4)]  # of the grid
 BLOCK = 8  # JPEG's

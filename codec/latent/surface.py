@@ -25,8 +25,8 @@ from PIL import Image
 from codec.coder import Codec
 from codec.container import LATENT
 from codec.errors import LatError
-from codec.image import as_picture
 from codec.latent.latents import Latents
+from codec.picture.image import as_picture
 
 QUALITY = 80
 STEP = 8  # pixels between positions

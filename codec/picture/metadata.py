@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
-from codec import icc
+from codec.picture import icc
 
 XMP_KEY = "XML:com.adobe.xmp"
 INFO = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}  # ours -> Pillow's

@@ -9,10 +9,11 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from codec import kinds, metadata, samples
-from codec.alpha import without_hidden_colours
+from codec import kinds
 from codec.container import MODES
 from codec.errors import LatError, LimitError, reason
+from codec.picture import metadata, samples
+from codec.picture.alpha import without_hidden_colours
 from codec.settings import MAX_PIXELS
 
 NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # tags of TIFF
