@@ -1,1 +1,4 @@
-"""Pictures of other formats, by Pillow: read to pixels and metadata, and written from them. The rules for users: command/FILES.md."""
+"""Pictures of other formats, by Pillow: read to pixels and metadata, and written from them.
+
+The rules for users are in command/FILES.md.
+"""
