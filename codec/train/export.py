@@ -27,9 +27,10 @@ from codec.config import PASSES, SIGMA_MIN, Config
 from codec.engine.whole_numbers import LIMIT, SUM_LIMIT
 from codec.model import Block, Depthwise, Model, Pointwise
 from codec.rans import quantise_pmf
+from codec.train.checkpoint import load_networks
 from codec.train.data import Photos
 from codec.train.distortion import DISTORTIONS
-from codec.train.loop import Recipe, load_networks
+from codec.train.loop import Recipe
 from codec.weights import Weights
 
 CROPS = 160  # to count symbols in

@@ -13,25 +13,22 @@ of b do what one does with n · b. The first process keeps the clock, prints and
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
 
 from codec.config import Config
 from codec.model import Model
+from codec.train.checkpoint import load_checkpoint, load_networks, restore, save_checkpoint
 from codec.train.data import Photos
 from codec.train.distortion import DISTORTIONS, Distortion, squared_error
 from codec.train.grow import at_lambdas, grow
@@ -132,51 +129,6 @@ def validate(model: Model, crops: Tensor, distortion: Distortion) -> float:
     return total / len(crops)
 
 
-def save_checkpoint(path: Path, model: Model, ema: dict[str, Tensor], opts: dict, meta: dict) -> None:
-    """One safetensors file: weights, their average, optimizer state; written beside, then renamed."""
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"ema.{k}": v for k, v in ema.items()}
-    names = {p: n for n, p in model.named_parameters()}
-    for label, opt in opts.items():
-        for p, state in opt.state.items():
-            tensors |= {f"{label}.{names[p]}.{k}": v for k, v in state.items()}
-    tensors = {k: v.detach().contiguous().cpu() for k, v in tensors.items()}
-    temp = path.with_name(path.name + ".part")
-    save_file(tensors, temp, {"meta": json.dumps(meta)})
-    os.replace(temp, path)
-
-
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
-    with safe_open(path, "pt") as f:
-        return {k: f.get_tensor(k) for k in f.keys()}, json.loads(f.metadata()["meta"])
-
-
-def load_networks(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """The networks of a checkpoint (averaged) or of a weights file, and its description, "config" at the least."""
-    with safe_open(path, "pt") as f:
-        described, names = f.metadata(), list(f.keys())
-        averaged = [k for k in names if k.startswith("ema.")]
-        chosen = averaged or [k for k in names if not k.startswith(("exact.", "tables."))]
-        tensors = {k.removeprefix("ema."): f.get_tensor(k).float() for k in chosen}
-    return tensors, json.loads(described["meta"]) if averaged else {"config": json.loads(described["config"])}
-
-
-def restore(tensors: dict[str, Tensor], model: Model, ema: dict[str, Tensor], opts: dict, device) -> None:
-    """Put a checkpoint's tensors back in place."""
-
-    def part(prefix: str) -> dict[str, Tensor]:
-        return {k.removeprefix(prefix): v.to(device) for k, v in tensors.items() if k.startswith(prefix)}
-
-    model.load_state_dict(part("model."))
-    for k, v in part("ema.").items():
-        ema[k].copy_(v)
-    for label, opt in opts.items():
-        for name, p in model.named_parameters():
-            state = part(f"{label}.{name}.")
-            if state:
-                opt.state[p] = {k: v.cpu() if k == "step" else v for k, v in state.items()}
-
-
 def join() -> tuple[int, int, torch.device]:
     """This process's number, how many `torchrun` started (one without it), and its device."""
     rank, world, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
@@ -197,6 +149,150 @@ def agreed(seconds: float, device: torch.device) -> float:
     return told.item()
 
 
+def begun(cfg: Config, photos: Photos, start: Path | None) -> Model:
+    """A network to train: new, with the PCA shortcut, or with the averaged weights of `start` fitted to it."""
+    model = Model(cfg)
+    if start is None:
+        pca_shortcut(model, photos)
+    else:
+        tensors, described = load_networks(start)
+        trained = replace(cfg, **{k: described["config"][k] for k in ("rates", "lambda_min", "lambda_max")})
+        grow(at_lambdas(tensors, trained, cfg), model, patches(photos))
+    return model
+
+
+class Training:
+    """A run on its way, in this process: network, average, optimizers and photographs, steps done and time spent."""
+
+    norm: Tensor  # of the last gradient
+
+    def __init__(
+        self, cfg: Config, recipe: Recipe, sources: list[Path], out: Path, name: str, resume: bool, start: Path | None
+    ):
+        self.cfg, self.recipe, self.out, self.name = cfg, recipe, out, name
+        self.rank, self.world, self.device = join()
+        torch.manual_seed(recipe.seed)
+        torch.set_flush_denormal(True)
+        self.photos = Photos(sources, self.device)
+        self.heldout = self.photos.validation(256)
+        place = f"{self.device}, {self.world} processes" if self.world > 1 else self.device
+        pixels = f"{self.photos.count} photographs, {self.photos.megapixels:.0f} MP"
+        self.say(f"{pixels} on {place}; {len(self.heldout)} held out")
+
+        going_on = resume and out.exists()
+        model = Model(cfg) if going_on else begun(cfg, self.photos, start)
+        self.model = model.to(self.device).channels_last()
+        self.dtype, self.distortion = faster_dtype(self.device), DISTORTIONS[recipe.tune]
+        self.opts = optimizers(self.model, recipe, self.dtype)
+        self.groups = [(group, group["lr"]) for opt in self.opts.values() for group in opt.param_groups]
+        self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.averaged = Model(cfg).to(self.device).channels_last().eval()
+        self.step, self.elapsed = 0, 0.0
+        if going_on:
+            meta = self.restore()
+            self.step, self.elapsed = meta["step"], meta["seconds"]
+            self.say(f"resumed at step {self.step}, {self.elapsed / 60:.1f} min")
+        self.shared = torch.Generator(self.device).manual_seed(recipe.seed + self.step)  # the same in all processes
+        torch.manual_seed((recipe.seed + self.step) * self.world + self.rank)
+        self.network: nn.Module = DistributedDataParallel(self.model) if self.world > 1 else self.model
+
+        self.recent: deque[tuple[float, float, float, float]] = deque(maxlen=100)
+        self.skipped = 0  # steps without a finite gradient, in a row
+        self.clock = self.saved = self.elapsed  # seconds: of this process; at the last checkpoint; agreed by all
+        self.last = time.monotonic()
+
+    def say(self, text: str) -> None:
+        if self.rank == 0:
+            print(text, flush=True)
+
+    def restore(self) -> dict:
+        """Go back to the checkpoint in `out`; its description."""
+        tensors, meta = load_checkpoint(self.out)
+        restore(tensors, self.model, self.ema, self.opts, self.device)
+        return meta
+
+    def draw(self, progress: float) -> tuple[Tensor, Tensor]:
+        """Crops (N, 3, size, size) and their rate rows (N,): this process's share of a step."""
+        recipe = self.recipe
+        size = recipe.final_crop if progress > 1 - recipe.final_part else recipe.crop
+        count = max(1, round(recipe.batch * (recipe.crop / size) ** 2))
+        x = self.photos.crops(count, size, self.shared, self.rank, self.world)
+        q = spread_rates(self.cfg.rates, count * self.world, self.shared, self.device)[self.rank :: self.world]
+        return x.contiguous(memory_format=torch.channels_last), q
+
+    def advance(self, progress: float) -> None:
+        """One step, at the learning rate and crop size of this part of the budget."""
+        for group, rate in self.groups:
+            group["lr"] = rate * self.recipe.rate_factor(self.step, progress)
+        x, q = self.draw(progress)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype is torch.bfloat16):
+            x_hat, bpp = self.network(x, q)
+        lambdas = self.model.lambdas[q]
+        loss = ((bpp + lambdas * self.distortion(x, x_hat, lambdas)) / lambdas.sqrt()).mean()
+        for opt in self.opts.values():
+            opt.zero_grad()
+        loss.backward()
+        self.update()
+        seconds = self.tick()
+        if self.step % CLOCK_STEPS == 0:
+            self.elapsed = agreed(self.clock, self.device)
+            psnr = (10 * torch.log10(255**2 / squared_error(x, x_hat.detach()))).mean().item()
+            self.recent.append((loss.item(), bpp.mean().item(), psnr, len(x) * self.world / seconds))
+
+    def update(self) -> None:
+        """Move the weights and their average along the gradient, or skip one that is not finite."""
+        self.norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        self.step += 1
+        if torch.isfinite(self.norm):
+            self.skipped = 0
+            for opt in self.opts.values():
+                opt.step()
+            weight = 1 - min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.ema.values()), list(self.model.state_dict().values()), weight)
+            return
+        self.skipped += 1
+        if self.skipped >= 50 and self.out.exists():
+            self.say(f"step {self.step}: 50 steps without a finite gradient, back to the last checkpoint")
+            self.restore()
+            self.skipped = 0
+
+    def tick(self) -> float:
+        """Seconds of the step that ends here, added to the clock."""
+        now = time.monotonic()
+        seconds, self.last = min(now - self.last, STALL_SECONDS), now
+        self.clock += seconds
+        return seconds
+
+    def report(self, budget: float) -> None:
+        """A line of the means of recent looks at the clock."""
+        loss, bpp, psnr, speed = torch.tensor(list(self.recent)).mean(0).tolist()
+        self.say(
+            f"step {self.step}  {self.elapsed / 60:.1f} min  loss {loss:.4f}  bpp {bpp:.3f}  PSNR {psnr:.2f} dB  "
+            f"{speed:.1f} images/s  grad {self.norm:.2f}  ETA {(budget - self.elapsed) / 60:.0f} min"
+        )
+
+    def checkpoint(self) -> None:
+        """Write the checkpoint and look at the held-out crops, in the first process; the clock stands still."""
+        self.saved = self.elapsed
+        if self.rank == 0:
+            meta = {"size": self.name, "config": asdict(self.cfg), "recipe": asdict(self.recipe)}
+            spent = {"step": self.step, "seconds": self.elapsed}
+            place = {"device": str(self.device), "megapixels": self.photos.megapixels}
+            save_checkpoint(self.out, self.model, self.ema, self.opts, meta | spent | place)
+            self.averaged.load_state_dict(self.ema)
+            loss = validate(self.averaged, self.heldout, self.distortion)
+            self.say(f"step {self.step}  checkpoint; held-out log-loss {loss:.4f}")
+        self.last = time.monotonic()
+
+    def leave(self) -> None:
+        """Part from the other processes."""
+        if self.world > 1:
+            dist.barrier()  # the first process writes longer than the others
+            self.network = self.model  # what holds on to the process group goes before it
+            dist.destroy_process_group()
+
+
 def train(
     cfg: Config,
     recipe: Recipe,
@@ -212,95 +308,11 @@ def train(
     A new run begins with the PCA shortcut, or with the averaged weights of the checkpoint or weights file `start`:
     those of a smaller network, or of one for other rates, are fitted to this one (`grow.py`).
     """
-    rank, world, device = join()
-    torch.manual_seed(recipe.seed)
-    say = partial(print, flush=True) if rank == 0 else lambda text: None
-    torch.set_flush_denormal(True)
-    photos = Photos(sources, device)
-    crops = photos.validation(256)
-    place = f"{device}, {world} processes" if world > 1 else device
-    say(f"{photos.count} photographs, {photos.megapixels:.0f} MP on {place}; {len(crops)} held out")
-
-    model, going_on = Model(cfg), resume and out.exists()
-    if not going_on and start is None:
-        pca_shortcut(model, photos)
-    elif not going_on and start is not None:
-        tensors, described = load_networks(start)
-        trained = replace(cfg, **{k: described["config"][k] for k in ("rates", "lambda_min", "lambda_max")})
-        grow(at_lambdas(tensors, trained, cfg), model, patches(photos))
-    model = model.to(device).channels_last()
-    dtype, distortion = faster_dtype(device), DISTORTIONS[recipe.tune]
-    opts = optimizers(model, recipe, dtype)
-    groups = [(group, group["lr"]) for opt in opts.values() for group in opt.param_groups]
-    ema = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    averaged = Model(cfg).to(device).channels_last().eval()
-    step, elapsed = 0, 0.0
-    if going_on:
-        tensors, meta = load_checkpoint(out)
-        restore(tensors, model, ema, opts, device)
-        step, elapsed = meta["step"], meta["seconds"]
-        say(f"resumed at step {step}, {elapsed / 60:.1f} min")
-    shared = torch.Generator(device).manual_seed(recipe.seed + step)  # the same in all processes
-    torch.manual_seed((recipe.seed + step) * world + rank)
-    network = DistributedDataParallel(model) if world > 1 else model
-
-    def checkpoint() -> None:
-        meta = {"size": name, "config": asdict(cfg), "recipe": asdict(recipe), "step": step, "seconds": elapsed}
-        save_checkpoint(out, model, ema, opts, meta | {"device": str(device), "megapixels": photos.megapixels})
-
-    budget = minutes * 60
-    recent: deque[tuple[float, float, float, float]] = deque(maxlen=100)
-    clock, saved, skipped, last = elapsed, elapsed, 0, time.monotonic()
-    while elapsed < budget:
-        progress = elapsed / budget
-        for group, rate in groups:
-            group["lr"] = rate * recipe.rate_factor(step, progress)
-        size = recipe.final_crop if progress > 1 - recipe.final_part else recipe.crop
-        count = max(1, round(recipe.batch * (recipe.crop / size) ** 2))
-        x = photos.crops(count, size, shared, rank, world).contiguous(memory_format=torch.channels_last)
-        q = spread_rates(cfg.rates, count * world, shared, device)[rank::world]
-        with torch.autocast(device.type, torch.bfloat16, enabled=dtype is torch.bfloat16):
-            x_hat, bpp = network(x, q)
-        lambdas = model.lambdas[q]
-        loss = ((bpp + lambdas * distortion(x, x_hat, lambdas)) / lambdas.sqrt()).mean()
-        for opt in opts.values():
-            opt.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        step += 1
-        if torch.isfinite(norm):
-            skipped = 0
-            for opt in opts.values():
-                opt.step()
-            weight = 1 - min(recipe.ema, (1 + step) / (10 + step))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(ema.values()), list(model.state_dict().values()), weight)
-        elif (skipped := skipped + 1) >= 50 and out.exists():
-            say(f"step {step}: 50 steps without a finite gradient, back to the last checkpoint")
-            restore(load_checkpoint(out)[0], model, ema, opts, device)
-            skipped = 0
-        now = time.monotonic()
-        seconds, last = min(now - last, STALL_SECONDS), now
-        clock += seconds
-        if step % CLOCK_STEPS == 0:
-            elapsed = agreed(clock, device)
-            psnr = (10 * torch.log10(255**2 / squared_error(x, x_hat.detach()))).mean().item()
-            recent.append((loss.item(), bpp.mean().item(), psnr, count * world / seconds))
-        if step in (20, 100) or step % 500 == 0:
-            mean = torch.tensor(list(recent)).mean(0).tolist()
-            eta = (budget - elapsed) / 60
-            say(
-                f"step {step}  {elapsed / 60:.1f} min  loss {mean[0]:.4f}  bpp {mean[1]:.3f}  PSNR {mean[2]:.2f} dB  "
-                f"{mean[3]:.1f} images/s  grad {norm:.2f}  ETA {eta:.0f} min"
-            )
-        if elapsed - saved > CHECKPOINT_SECONDS or elapsed >= budget:
-            saved = elapsed
-            if rank == 0:
-                checkpoint()
-                averaged.load_state_dict(ema)
-                say(f"step {step}  checkpoint; held-out log-loss {validate(averaged, crops, distortion):.4f}")
-            last = time.monotonic()
-    if world > 1:
-        dist.barrier()  # the first process writes longer than the others
-        network, loss, bpp, x_hat = model, None, None, None  # what holds on to the process group goes before it
-        dist.destroy_process_group()
+    run, budget = Training(cfg, recipe, sources, out, name, resume, start), minutes * 60
+    while run.elapsed < budget:
+        run.advance(run.elapsed / budget)
+        if run.step in (20, 100) or run.step % 500 == 0:
+            run.report(budget)
+        if run.elapsed - run.saved > CHECKPOINT_SECONDS or run.elapsed >= budget:
+            run.checkpoint()
+    run.leave()
