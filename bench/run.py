@@ -230,6 +230,55 @@ def bar(label: str, length: int):
     return click.progressbar(length=length, label=f"{label:18}", show_pos=True, file=sys.stderr)
 
 
+def missing(rows: list[dict], wanted: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The pairs of picture and setting that have no row."""
+    have = {(r["image"], r["setting"]) for r in rows}
+    return [pair for pair in wanted if pair not in have]
+
+
+def measure(
+    bench: Bench, entry: dict, codec: tuple, files: dict[str, Path], settings: list[int], processes: int
+) -> None:
+    """The rows that a codec's entry lacks."""
+    wanted = [(image, s) for image in files for s in settings]
+    # Rows that lack a metric, because it is newer than they are, are measured again.
+    entry["rows"] = [r for r in entry["rows"] if set(METRICS) <= set(r) or (r["image"], r["setting"]) not in wanted]
+    todo = missing(entry["rows"], wanted)
+    with workers(bench, processes if todo else 0, codec) as pool, bar(codec[0], len(todo)) as progress:
+        running = {pool.submit(rate_row, files[image], s): image for image, s in todo}
+        for done in as_completed(running):
+            entry["rows"].append({"image": running[done]} | done.result())
+            progress.update(1)
+            bench.store(now=False)
+    order = {image: i for i, image in enumerate(files)}
+    entry["rows"].sort(key=lambda r: (order.get(r["image"], -1), r["bpp"]))
+
+
+def time_some(
+    bench: Bench,
+    entry: dict,
+    codec: tuple,
+    files: dict[str, Path],
+    settings: list[int],
+    wanted: list[tuple[str, int]],
+    threads: int,
+    repeats: int,
+) -> None:
+    """The speeds that a codec's entry lacks of those wanted, and its memory on the largest file."""
+    todo = missing(entry["speed"], wanted)
+    with workers(bench, 1 if todo else 0, codec) as pool, bar(f"{codec[0]}, timed", len(todo)) as progress:
+        if todo and "memory" not in entry:
+            image = max(files, key=lambda image: files[image].stat().st_size)
+            middle = settings[len(settings) // 2]
+            row = pool.submit(memory_row, files[image], middle, threads).result()
+            entry["memory"] = {"image": image} | row
+        for image, setting in todo:
+            row = pool.submit(speed_row, files[image], setting, threads, repeats).result()
+            entry["speed"].append({"image": image} | row)
+            progress.update(1)
+            bench.store(now=False)
+
+
 @click.command()
 @click.option(
     "--images",
@@ -290,38 +339,11 @@ def main(
             click.echo(f"{name}: left out, {error}", err=True)
             continue
         entry = bench.entry(name, codec.version)
-        settings = list(codec.settings[::2] if quick else codec.settings)
         entry["tuned"] = codec.tuned
-        wanted = [(image, s) for image in files for s in settings]
-        # Rows that lack a metric, because it is newer than they are, are measured again.
-        entry["rows"] = [r for r in entry["rows"] if set(METRICS) <= set(r) or (r["image"], r["setting"]) not in wanted]
-        have = {(r["image"], r["setting"]) for r in entry["rows"]}
-        todo = [pair for pair in wanted if pair not in have]
-        have = {(r["image"], r["setting"]) for r in entry["speed"]}
+        settings = list(codec.settings[::2] if quick else codec.settings)
+        measure(bench, entry, (name, model, weights), files, settings, jobs)
         few = [(image, s) for image in spread(list(files), timed_pictures) for s in spread(settings, 3)]
-        few = [pair for pair in few if pair not in have]
-        with workers(bench, jobs if todo else 0, (name, model, weights)) as pool, bar(name, len(todo)) as progress:
-            running = {pool.submit(rate_row, files[image], s): image for image, s in todo}
-            for done in as_completed(running):
-                entry["rows"].append({"image": running[done]} | done.result())
-                progress.update(1)
-                bench.store(now=False)
-        order = {image: i for i, image in enumerate(files)}
-        entry["rows"].sort(key=lambda r: (order.get(r["image"], -1), r["bpp"]))
-        with (
-            workers(bench, 1 if few else 0, (name, model, weights)) as pool,
-            bar(f"{name}, timed", len(few)) as progress,
-        ):
-            if few and "memory" not in entry:
-                image = max(files, key=lambda image: files[image].stat().st_size)
-                middle = settings[len(settings) // 2]
-                row = pool.submit(memory_row, files[image], middle, threads).result()
-                entry["memory"] = {"image": image} | row
-            for image, setting in few:
-                row = pool.submit(speed_row, files[image], setting, threads, repeats).result()
-                entry["speed"].append({"image": image} | row)
-                progress.update(1)
-                bench.store(now=False)
+        time_some(bench, entry, (name, model, weights), files, settings, few, threads, repeats)
         entry["mean"] = means(entry["rows"])
         if entry["speed"]:
             entry |= speeds(entry["speed"])

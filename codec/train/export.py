@@ -25,7 +25,7 @@ from codec import entropy_model
 from codec.coder import Codec
 from codec.config import PASSES, SIGMA_MIN, Config
 from codec.engine.whole_numbers import LIMIT, SUM_LIMIT
-from codec.model import Block, Depthwise, Model, Pointwise
+from codec.model import Block, Context, Depthwise, Model, Pointwise
 from codec.rans import quantise_pmf
 from codec.train.checkpoint import load_networks
 from codec.train.data import Photos
@@ -88,76 +88,89 @@ def quantise(weight: Tensor, bias: Tensor, inputs: Exponents, outputs: Exponents
             raise click.ClickException("a layer's weights are too large for exact evaluation")
 
 
-def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
-    """The "exact." tensors: h_s and the context models converted to whole numbers, calibrated on crops."""
-    cfg, tops = model.cfg, record_inputs(model, crops)
-    out: dict[str, Tensor] = {}
+def units(channels: int) -> tuple[Tensor, Tensor, Exponents]:
+    """Of the values μ and log σ, of so many channels each: steps per unit, what is zero, bits of a step.
+
+    μ in units of 2^-MU_BITS; log σ as level = (log σ − log σ_min) / step in units of 2^-LEVEL_BITS.
+    """
+    step = torch.tensor([1.0] * channels + [1 / entropy_model.LEVEL_STEP] * channels, dtype=torch.float64)
+    origin = torch.tensor([0.0] * channels + [math.log(SIGMA_MIN)] * channels, dtype=torch.float64)
+    wide = torch.tensor([entropy_model.MU_BITS] * channels + [entropy_model.LEVEL_BITS] * channels, dtype=torch.float64)
+    return step, origin, wide
+
+
+class WholeNumbers:
+    """The whole-number twins of layers, gathered in `out` under the names that a weights file has for them."""
+
+    def __init__(self, tops: dict[str, Tensor]):
+        self.tops = tops  # largest |input| per channel of every layer
+        self.out: dict[str, Tensor] = {}
 
     def put(
-        name: str, layer: Pointwise | Depthwise | tuple[Tensor, Tensor], inputs: Exponents, outputs: Exponents
+        self, name: str, layer: Pointwise | Depthwise | tuple[Tensor, Tensor], inputs: Exponents, outputs: Exponents
     ) -> None:
         weight, bias = layer if isinstance(layer, tuple) else (layer.weight, layer.bias)
-        out.update({f"{name}.{k}": v for k, v in quantise(weight, bias, inputs, outputs).items()})
+        self.out.update({f"{name}.{k}": v for k, v in quantise(weight, bias, inputs, outputs).items()})
 
-    def put_block(name: str, block: nn.Module, stream: Exponents) -> None:
+    def put_block(self, name: str, block: nn.Module, stream: Exponents) -> None:
         assert isinstance(block, Block)
-        inner, spread = exponents(tops[f"{name}.spatial"]), exponents(tops[f"{name}.contract"])
-        mixed = exponents(tops[f"{name}.mix_out"])
-        put(f"{name}.mix_in", block.mix_in, stream, inner)
-        put(f"{name}.spatial", block.spatial, inner, mixed)
-        put(f"{name}.mix_out", block.mix_out, mixed, stream)
-        put(f"{name}.expand", block.expand, stream, spread)
-        put(f"{name}.contract", block.contract, spread, stream)
+        inner, spread = exponents(self.tops[f"{name}.spatial"]), exponents(self.tops[f"{name}.contract"])
+        mixed = exponents(self.tops[f"{name}.mix_out"])
+        self.put(f"{name}.mix_in", block.mix_in, stream, inner)
+        self.put(f"{name}.spatial", block.spatial, inner, mixed)
+        self.put(f"{name}.mix_out", block.mix_out, mixed, stream)
+        self.put(f"{name}.expand", block.expand, stream, spread)
+        self.put(f"{name}.contract", block.contract, spread, stream)
 
-    h_s, m, z = model.h_s, cfg.latents, cfg.hyper
-    start = exponents(tops["h_s.up1.expand"])
-    first = exponents(tops["h_s.block1.mix_in"], tops["h_s.block1.expand"], tops["h_s.up2.expand"])
-    second = exponents(tops["h_s.block2.mix_in"], tops["h_s.block2.expand"], tops["h_s.out"])
-    gain = torch.exp(-model.gain_z.double()) * torch.exp2(start + entropy_model.GAIN_BITS)
-    out["z_gain"] = gain.round().clamp(0, 2**31 - 1).to(torch.int32)
-    put("h_s.up1.expand", h_s.up1.expand, start, first.repeat_interleave(4))
-    put_block("h_s.block1", h_s.block1, first)
-    put("h_s.up2.expand", h_s.up2.expand, first, second.repeat_interleave(4))
-    put_block("h_s.block2", h_s.block2, second)
+    def put_hyper(self, model: Model) -> None:
+        """h_s, and the gain and prior of its latents z."""
+        tops, h_s = self.tops, model.h_s
+        start = exponents(tops["h_s.up1.expand"])
+        first = exponents(tops["h_s.block1.mix_in"], tops["h_s.block1.expand"], tops["h_s.up2.expand"])
+        second = exponents(tops["h_s.block2.mix_in"], tops["h_s.block2.expand"], tops["h_s.out"])
+        gain = torch.exp(-model.gain_z.double()) * torch.exp2(start + entropy_model.GAIN_BITS)
+        self.out["z_gain"] = gain.round().clamp(0, 2**31 - 1).to(torch.int32)
+        self.put("h_s.up1.expand", h_s.up1.expand, start, first.repeat_interleave(4))
+        self.put_block("h_s.block1", h_s.block1, first)
+        self.put("h_s.up2.expand", h_s.up2.expand, first, second.repeat_interleave(4))
+        self.put_block("h_s.block2", h_s.block2, second)
+        step, origin, wide = units(model.cfg.latents)
+        self.put("h_s.out", (h_s.out.weight * step[:, None], (h_s.out.bias - origin) * step), second, wide)
+        step, origin, wide = units(model.cfg.hyper)
+        self.out["z_prior"] = ((model.z_prior - origin) * step * torch.exp2(wide)).round().to(torch.int32)
 
-    # μ in units of 2^-MU_BITS; log σ as level = (log σ − log σ_min) / step in units of 2^-LEVEL_BITS
-    def steps(channels: int) -> tuple[Tensor, Tensor, Exponents]:
-        step = torch.tensor([1.0] * channels + [1 / entropy_model.LEVEL_STEP] * channels, dtype=torch.float64)
-        origin = torch.tensor([0.0] * channels + [math.log(SIGMA_MIN)] * channels, dtype=torch.float64)
-        wide = torch.tensor(
-            [entropy_model.MU_BITS] * channels + [entropy_model.LEVEL_BITS] * channels, dtype=torch.float64
-        )
-        return step, origin, wide
-
-    step, origin, wide = steps(m)
-    put("h_s.out", (h_s.out.weight * step[:, None], (h_s.out.bias - origin) * step), second, wide)
-    step, origin, wide = steps(z)
-    out["z_prior"] = ((model.z_prior - origin) * step * torch.exp2(wide)).round().to(torch.int32)
-
-    for name, context in (("context", model.context), ("z_context", model.z_context)):
-        # h and the known values enter narrowed by a shift per channel
-        step, origin, wide = steps(context.channels)
+    def put_context(self, name: str, context: Context) -> None:
+        """A context model; h and the known values enter it narrowed by a shift per channel."""
+        tops, (step, origin, wide) = self.tops, units(context.channels)
         h_top = (tops[f"{name}.reduce"].double() + origin.abs()) * step
         narrowed_h = torch.minimum(exponents(h_top), wide)
-        out[f"{name}.h_shift"] = (wide - narrowed_h).to(torch.int8)
+        self.out[f"{name}.h_shift"] = (wide - narrowed_h).to(torch.int8)
         adapt = [f"{name}.adapt.{t}" for t in range(PASSES - 1)]
         p = len(context.reduce.bias)
         reduced = exponents(*[tops[a][:p] for a in adapt])
         narrowed = torch.minimum(exponents(*[tops[a][p:] / context.scale for a in adapt]), wide[: context.channels])
-        out[f"{name}.known_shift"] = (wide[: context.channels] - narrowed).to(torch.int8)
+        self.out[f"{name}.known_shift"] = (wide[: context.channels] - narrowed).to(torch.int8)
         w = context.reduce.weight.double()
-        put(f"{name}.reduce", (w / step, context.reduce.bias + w @ origin), narrowed_h, reduced)
+        self.put(f"{name}.reduce", (w / step, context.reduce.bias + w @ origin), narrowed_h, reduced)
         body = [f"{name}.body.{i}" for i in range(len(context.body))]
         into = [tops[f"{b}.{part}"] for b in body for part in ("mix_in", "expand")]
         stream = exponents(*into, tops[f"{name}.out"])
         for a, layer in zip(adapt, context.adapt):
             assert isinstance(layer, Pointwise)
             scaled = torch.cat([layer.weight[:, :p].double(), layer.weight[:, p:].double() * context.scale], 1)
-            put(a, (scaled, layer.bias), torch.cat([reduced, narrowed]), stream)
+            self.put(a, (scaled, layer.bias), torch.cat([reduced, narrowed]), stream)
         for b, block in zip(body, context.body):
-            put_block(b, block, stream)
-        put(f"{name}.out", (context.out.weight * step[:, None], context.out.bias * step), stream, wide)
-    return out
+            self.put_block(b, block, stream)
+        self.put(f"{name}.out", (context.out.weight * step[:, None], context.out.bias * step), stream, wide)
+
+
+def whole_numbers(model: Model, crops: Tensor) -> dict[str, Tensor]:
+    """The "exact." tensors: h_s and the context models converted to whole numbers, calibrated on crops."""
+    converted = WholeNumbers(record_inputs(model, crops))
+    converted.put_hyper(model)
+    converted.put_context("context", model.context)
+    converted.put_context("z_context", model.z_context)
+    return converted.out
 
 
 def gaussian_tables() -> np.ndarray:
