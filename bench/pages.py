@@ -249,7 +249,7 @@ TABLES = {
     "headline": headline,
     "engines": engines,
     "rates": lambda: rates("lat"),
-    "rates-best": lambda: rates("lat-best-psnr"),
+    "rates-best": lambda: rates("lat-best"),
     "ranges": ranges,
     "efforts": efforts,
     "targets": targets,
