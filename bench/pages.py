@@ -24,6 +24,7 @@ PAGES = (
     "codec/command/FILES.md",
     "codec/engine/ENGINES.md",
     "codec/latent/LATENTS.md",
+    "codec/web/WEB.md",
 )
 TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RIVALS = {
@@ -236,7 +237,17 @@ def similar() -> str:
     return table(["copies", "recall", "precision", "difference hash: recall", "precision"], rows)
 
 
+def web() -> str:
+    head = ["weights", "megapixels", "threads", "seconds", "of these entropy decoding", "first decode", "memory, MB"]
+    rows = []
+    for row in result("web")["rows"]:
+        seconds = (f"{row[name]:.2f}" for name in ("decode_s", "latents_s", "first_s"))
+        rows.append([row["weights"], str(row["megapixels"]), str(row["threads"]), *seconds, str(row["memory_mb"])])
+    return table(head, rows)
+
+
 TABLES = {
+    "web": web,
     "restore": restored,
     "surfaces": surfaces,
     "damage": damage,
