@@ -1,10 +1,12 @@
-"""Photograph <-> bytes: tiles through the networks and the entropy coder, two at a time."""
+"""Photograph <-> bytes: tiles through the networks and the entropy coder, several at a time."""
 
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from copy import copy
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, cast
@@ -13,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from codec import container, engine, lossless, mixed, process, weights
-from codec.concurrency import two_at_a_time
+from codec.concurrency import in_flight
 from codec.container import LATENT, Container, Header
 from codec.errors import LatError, LimitError, MissingModelError
 from codec.lossless import OnError
@@ -52,6 +54,15 @@ class Codec:
     def _use(self, chosen: engine.Engine) -> None:
         process.survive_fork(chosen)
         self.engine, self.tiles = chosen, TileCoder(self.weights, chosen)
+
+    def _for(self, tiles: int) -> Codec:
+        """This codec, or a twin of it that shares out the cores among several tiles."""
+        if tiles < 2 or self.engine.several is self.engine:
+            return self
+        twin = copy(self)
+        twin.engine = self.engine.several
+        twin.tiles = self.tiles.by(twin.engine)
+        return twin
 
     @classmethod
     def load(
@@ -147,7 +158,7 @@ class Codec:
         height, width = picture.pixels.shape[:2]
         header = Header(width, height, picture.mode, settings.tile, self.fingerprint)
         count = header.grid[0] * header.grid[1]
-        done, lock = itertools.count(1), Lock()
+        done, lock, worker = itertools.count(1), Lock(), self._for(count)
 
         def step_done() -> None:
             with lock:
@@ -156,11 +167,11 @@ class Codec:
 
         def encoded(index: int) -> bytes:
             box = tile_box(header, index)
-            tile = b"" if unseen(box) else self.encode_tile(picture.pixels, box, settings, step_done)
+            tile = b"" if unseen(box) else worker.encode_tile(picture.pixels, box, settings, step_done)
             step_done()
             return tile
 
-        with two_at_a_time(count) as pool:
+        with in_flight(count, worker.engine.at_once) as pool:
             tiles = list(pool.map(encoded, range(count)))
         return Container(header, tiles, picture.metadata)
 
@@ -267,27 +278,39 @@ class Codec:
         around = [tile_box(header, index).grow(reach, bounds) for index in todo]
         order = iter(dict.fromkeys(t for seen in around for t in tiles_in(header, seen) if t in wanted))
         decoded: dict[int, Future[TileLatents]] = {}
-        with two_at_a_time(len(wanted)) as pool:
+        begun: deque[tuple[Box, Future[np.ndarray]]] = deque()
+        worker = self._for(len(wanted))
+        at_once = worker.engine.at_once
+        with in_flight(len(wanted), at_once) as pool:
             for index, seen in zip(todo, around):
                 needed = [t for t in tiles_in(header, seen) if t in wanted]
                 missing = sum(other not in decoded for other in needed)
-                for other in itertools.islice(order, missing + 1):  # and the next one ahead
-                    decoded[other] = pool.submit(self._decode_or_report, file, other, on_error)
+                for other in itertools.islice(order, missing + at_once):  # and the next ones ahead
+                    decoded[other] = pool.submit(worker._decode_or_report, file, other, on_error)
                 y_hat = np.zeros((1, self.cfg.latents, seen.height, seen.width), np.float32)
                 for other in needed:
                     theirs = tile_box(header, other)
                     shared = theirs & seen
                     source = decoded[other].result().y_hat[(..., *shared.shift(theirs.left, theirs.top).slices)]
                     y_hat[(..., *shared.shift(seen.left, seen.top).slices)] = source
-                box, tile = tile_box(header, index), decoded[index].result()
-                if not file.tiles[index]:
-                    yield box, lossless.flat(header, box.height * LATENT, box.width * LATENT)
-                    continue
-                x = self.engine.synthesise(y_hat, tile.row)[(box.shift(seen.left, seen.top) * LATENT).slices]
-                if header.mode in ("L", "LA"):
-                    x = to_grey(x)
-                yield box, x if tile.alpha is None else np.concatenate([x, tile.alpha], 2)
+                tile = decoded[index].result()
+                begun.append((tile_box(header, index), pool.submit(worker._synthesise, file, index, tile, y_hat, seen)))
+                if len(begun) > at_once:
+                    box, pixels = begun.popleft()
+                    yield box, pixels.result()
                 decoded = {k: v for k, v in decoded.items() if k >= index - header.grid[0] - 1}
+            for box, pixels in begun:
+                yield box, pixels.result()
+
+    def _synthesise(self, file: Container, index: int, tile: TileLatents, y_hat: np.ndarray, seen: Box) -> np.ndarray:
+        """Pixels (16h, 16w, C) of a tile, from the latents `seen` under and around it."""
+        header, box = file.header, tile_box(file.header, index)
+        if not file.tiles[index]:
+            return lossless.flat(header, box.height * LATENT, box.width * LATENT)
+        x = self.engine.synthesise(y_hat, tile.row)[(box.shift(seen.left, seen.top) * LATENT).slices]
+        if header.mode in ("L", "LA"):
+            x = to_grey(x)
+        return x if tile.alpha is None else np.concatenate([x, tile.alpha], 2)
 
     def _decode_or_report(self, file: Container, index: int, on_error: OnError | None) -> TileLatents:
         """One tile's latents; with `on_error` a damaged tile becomes a flat one."""

@@ -1,4 +1,4 @@
-"""Two tiles in flight."""
+"""Several tiles in flight."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class AtOnce(Executor):
 
 
 @contextmanager
-def two_at_a_time(tiles: int) -> Iterator[Executor]:
-    """Entropy coding holds Python's lock and convolutions do not: two tiles in flight are 15 % faster than one.
+def in_flight(tiles: int, at_once: int) -> Iterator[Executor]:
+    """What works on so many tiles, several at once.
 
     A single one stays in the caller's thread: another has neither memory nor OpenMP threads yet, and loses a quarter.
     """
-    pool = ThreadPoolExecutor(2) if tiles > 1 else AtOnce()
+    pool = ThreadPoolExecutor(at_once) if tiles > 1 else AtOnce()
     try:
         yield pool
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,12 @@ class EntropyModel:
         self.engine, self.config = engine, weights.config
         self.z_gain = weights.exact["z_gain"].astype(np.int64)[:, :, None, None]  # (rates, Z, 1, 1)
 
+    def by(self, engine: Engine) -> EntropyModel:
+        """The same by another engine."""
+        twin = copy(self)
+        twin.engine = engine
+        return twin
+
     def hyper(self, row: int, height: int, width: int, visit: Visit) -> np.ndarray:
         """The four passes over ẑ: (1, Z, height, width) float32, multiples of 2^-MU_BITS. `visit` as for `run`."""
         started = self.engine.start_z(row, height, width)
@@ -93,11 +100,12 @@ class EntropyModel:
         started, params = started
         _, channels, height, width = shape
         group = channels // PASSES
-        known = np.zeros((len(POSITIONS), channels, -(-height // 2), -(-width // 2)), np.float32)
+        half = -(-height // 2), -(-width // 2)
+        known = np.zeros((len(POSITIONS), PASSES, group, *half), np.float32)  # by position and pass
         inside = [np.s_[..., : -(-(height - i) // 2), : -(-(width - j) // 2)] for i, j in POSITIONS]
         for t in range(passes):
             if t:
-                params = self.engine.step(kind, t, started, known)
+                params = self.engine.step(kind, t, started, known[:, :t].reshape(len(POSITIONS), -1, *half))
             mu, level = (np.concatenate([p[k][at].reshape(-1) for p, at in zip(params, inside)]) for k in (0, 1))
             level += 2 ** (LEVEL_BITS - 1)
             level *= 2.0**-LEVEL_BITS
@@ -105,8 +113,10 @@ class EntropyModel:
             values = visit(t, mu * np.float32(2.0**-MU_BITS), index).astype(np.float32) * 2**MU_BITS
             values += mu
             crc = zlib.crc32(values.astype("<i4"), crc)
-            _fill([k[g * group : (g + 1) * group][at] for k, g, at in zip(known, GROUP_OF_PASS[t], inside)], values)
+            _fill([k[t][at] for k, at in zip(known, inside)], values)
         result = np.empty(shape, np.float32)
-        for (i, j), k, at in zip(POSITIONS, known, inside):
-            np.multiply(k[at], np.float32(2.0**-MU_BITS), out=result[0, :, i::2, j::2])
+        for position, ((i, j), at) in enumerate(zip(POSITIONS, inside)):
+            for t, groups in enumerate(GROUP_OF_PASS):
+                channels = slice(groups[position] * group, (groups[position] + 1) * group)
+                np.multiply(known[position, t][at], np.float32(2.0**-MU_BITS), out=result[0, channels, i::2, j::2])
         return result, crc

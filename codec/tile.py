@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 
@@ -50,6 +51,12 @@ class TileCoder:
             raise FormatError(f"no weights of this codec: {error} is missing") from None
         # a tile takes what is cheaper: after effort, the second
         self.y_tables = counted, gaussian.continued(counted)
+
+    def by(self, engine: Engine) -> TileCoder:
+        """The same, with its networks evaluated by another engine."""
+        twin = copy(self)
+        twin.entropy = self.entropy.by(engine)
+        return twin
 
     def encode(
         self, y: np.ndarray, z: np.ndarray, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5

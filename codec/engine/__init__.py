@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from codec.config import PASSES
+from codec.config import PASSES, POSITIONS
 from codec.engine.by_size import BySize
-from codec.engine.whole_numbers import LIMIT, Context, NumpyLayers
+from codec.engine.whole_numbers import LIMIT, Context, NumpyLayers, coded_in, known_before
 from codec.errors import LatError
 from codec.settings import ENGINES
 from codec.weights import Weights
@@ -30,9 +30,15 @@ class Engine(Protocol):
 
     name: str  # one of ENGINES
 
+    at_once: int  # how many tiles it should be given at once, where there are several
+
     @property
     def description(self) -> str:
         """Version and precision."""
+
+    @property
+    def several(self) -> Engine:
+        """The same for pictures of several tiles: the cores are shared out among those that are worked on at once."""
 
     def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
         """uint8 (H, W, 3), both multiples of 16 -> y (1, M, H/16, W/16), ready for rounding."""
@@ -56,7 +62,8 @@ class Engine(Protocol):
     def step(self, kind: str, t: int, started: Any, values: np.ndarray) -> np.ndarray:
         """Parameters of pass t = 1, 2, 3 over "y" or "z".
 
-        values (4, N, ⌈height/2⌉, ⌈width/2⌉): whole numbers in 2^-MU_BITS that are known so far, by position; else 0.
+        values (4, t·N/4, ⌈height/2⌉, ⌈width/2⌉): whole numbers in 2^-MU_BITS that passes 0 … t − 1 gave, one behind
+        the other, by position.
         """
 
 
@@ -99,16 +106,23 @@ def _load(name: str, weights: Weights, threads: int | None, float32: bool) -> En
 def sums_exactly(engine: Engine, weights: Weights) -> bool:
     """Whether an engine agrees with float64, where large numbers meet (fast-math settings may round them)."""
     row, height, width, channels = weights.config.rates // 2, 5, 3, weights.config.hyper
-    context = Context(NumpyLayers(weights), "z", weights.config)
+    context, shift = Context(NumpyLayers(weights), "z", weights.config), weights.exact["z_context.known_shift"]
     prior = weights.exact["z_prior"][row].astype(np.float64)[:, None, None]
-    reduced, guess = context.start(np.broadcast_to(prior, (2 * channels, height, width)))
-    random, shift = np.random.default_rng(0), weights.exact["z_context.known_shift"][:, None, None]
-    values = random.integers(-LIMIT, LIMIT, (4, channels, 3, 2)) * 2.0**shift
+    guesses = [np.broadcast_to(prior[coded_in(t, channels).reshape(-1)], (2 * channels, 3, 2)) for t in range(PASSES)]
+    random, later = np.random.default_rng(0), range(1, PASSES)
+    values = [
+        random.integers(-LIMIT, LIMIT, (4, t * channels // PASSES, 3, 2))
+        * 2.0 ** shift[known_before(t, channels), None, None]
+        for t in later
+    ]
     started, first = engine.start_z(row, height, width)
-    known = values.astype(np.float32)
-    found = [first, *(engine.step("z", t, started, known) for t in range(1, PASSES))]
-    expected = [guess[0], *(context.step(t, reduced, values.reshape(-1, 3, 2), guess[t]) for t in range(1, PASSES))]
+    found = [first, *(engine.step("z", t, started, v.astype(np.float32)) for t, v in zip(later, values))]
+    reduced = context.start(guesses)[:, :height, :width]
+    expected = [
+        guesses[0],
+        *(context.step(t, reduced, v.reshape(-1, 3, 2), guesses[t]) for t, v in zip(later, values)),
+    ]
     inside = np.ones((height + 1, width + 1), bool)
     inside[height:], inside[:, width:] = False, False
-    inside = np.stack([inside[i::2, j::2] for i, j in ((0, 0), (0, 1), (1, 0), (1, 1))])[:, None]
+    inside = np.stack([inside[i::2, j::2] for i, j in POSITIONS])[:, None]
     return all(((f.reshape(4, -1, 3, 2) == e.reshape(4, -1, 3, 2)) | ~inside).all() for f, e in zip(found, expected))

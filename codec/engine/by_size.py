@@ -27,7 +27,8 @@ class BySize:
         """large: gives the other engine, once it is needed."""
         self.small, self._make, self._lock = small, large, Lock()
         self._large: Engine | None = None
-        self.name, self.description = small.name, f"{small.description}; OpenVINO from half a megapixel on"
+        self.name, self.at_once = small.name, small.at_once
+        self.description = f"{small.description}; OpenVINO from half a megapixel on"
 
     @property
     def large(self) -> Engine:
@@ -35,6 +36,10 @@ class BySize:
             if self._large is None:
                 self._large = self._make()
         return self._large
+
+    @property
+    def several(self) -> Engine:
+        return self.large.several
 
     def _for(self, height: int, width: int) -> Engine:
         return self.large if height * width >= LARGE else self.small

@@ -16,6 +16,12 @@ FLOAT, INT64, UINT8 = TensorProto.FLOAT, TensorProto.INT64, TensorProto.UINT8
 Shape = tuple[int | str, ...]
 
 
+def halves(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 -> two parts, the first of which bfloat16 holds exactly and the second with an error of 2^-16 of x."""
+    high = (x.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+    return high, x - high
+
+
 class Graph:
     """A graph under construction: a method adds nodes and returns the name of their result.
 
@@ -30,19 +36,26 @@ class Graph:
 
     # -- whole_numbers.Layers ------------------------------------------------------------------------------------
 
-    def conv(self, x: str, name: str) -> str:
+    def conv(self, x: str, name: str, inputs: int | None = None) -> str:
+        weight, bias = self._layer(name)
         shape = self.weights.exact[f"{name}.weight"].shape
+        if inputs is not None:
+            weight = self.op("Gather", weight, self.constant(np.arange(inputs)), axis=1)
         depthwise = {"pads": [1, 1, 1, 1], "group": shape[0]} if len(shape) == 4 else {}
-        return self.op("Conv", x, *self._layer(name), **depthwise)
+        return self.op("Conv", x, weight, bias, **depthwise)
 
-    def conv_of_pass(self, x: str, names: list[str], t: str) -> str:
-        weights, biases = zip(*map(self._layer, names))
-        return self.op("Conv", x, self._of_pass(weights, t), self._of_pass(biases, t))
-
-    def conv_parts(self, x: str, name: str, rows: np.ndarray, t: str) -> str:
-        layer, rows = self._layer(name), rows.reshape(len(rows), -1)
-        weights, biases = ([self.op("Gather", v, self.constant(r), axis=0) for r in rows] for v in layer)
-        return self.op("Conv", x, self._of_pass(weights, t), self._of_pass(biases, t), group=len(POSITIONS))
+    def conv_parts(
+        self, x: str, name: str, outputs: np.ndarray | None = None, inputs: np.ndarray | None = None, bias: bool = True
+    ) -> str:
+        layer = self._layer(name)
+        weights, biases = ([v] * len(POSITIONS) for v in layer)
+        if outputs is not None:
+            rows = [self.constant(r) for r in outputs]
+            weights, biases = ([self.op("Gather", v, r, axis=0) for r in rows] for v in layer)
+        if inputs is not None:
+            weights = [self.op("Gather", w, self.constant(c), axis=1) for w, c in zip(weights, inputs)]
+        joined = [self.op("Concat", *weights, axis=0)] + ([self.op("Concat", *biases, axis=0)] if bias else [])
+        return self.op("Conv", x, *joined, group=len(POSITIONS))
 
     def leaky(self, x: str) -> str:
         return self.op("LeakyRelu", x, alpha=SLOPE)
@@ -56,15 +69,9 @@ class Graph:
     def add(self, x: str, y: str) -> str:
         return self.op("Add", x, y)
 
-    def scaled(self, x: str, name: str) -> str:
+    def scaled(self, x: str, name: str, channels: np.ndarray) -> str:
         scale = np.exp2(-self.weights.exact[name].astype(np.float32))
-        return self.op("Mul", x, self.constant(scale[:, None, None]))
-
-    def concat(self, x: str, y: str) -> str:
-        return self.op("Concat", x, y, axis=1)
-
-    def take(self, x: str, channels: np.ndarray) -> str:
-        return self.op("Gather", x, self.constant(channels), axis=1)
+        return self.op("Mul", x, self.constant(scale[channels, None, None]))
 
     def upsample(self, x: str) -> str:
         return self.op("DepthToSpace", x, blocksize=2, mode="CRD")
@@ -74,14 +81,9 @@ class Graph:
         pads = self.op("Concat", self.constant(np.zeros(6, np.int64)), odd, axis=0)
         return self.op("SpaceToDepth", self.op("Pad", x, pads), blocksize=2)
 
-    def from_parts(self, parts: str, like: str) -> str:
-        return self.crop(self.op("DepthToSpace", parts, blocksize=2, mode="DCR"), self.size(like))
-
-    def _of_pass(self, tensors: Sequence[str], t: str) -> str:
-        """That of pass t = 1, 2, 3."""
-        stacked = self.op("Concat", *(self.op("Unsqueeze", v, self.constant(np.array([0]))) for v in tensors), axis=0)
-        index = self.op("Sub", t, self.constant(np.array([1])))
-        return self.op("Squeeze", self.op("Gather", stacked, index, axis=0), self.constant(np.array([0])))
+    def from_parts(self, parts: str, like: str | None = None) -> str:
+        whole = self.op("DepthToSpace", parts, blocksize=2, mode="DCR")
+        return whole if like is None else self.crop(whole, self.size(like))
 
     def _layer(self, name: str) -> tuple[str, str]:
         """Weight and bias, divided by 2^shift."""
@@ -93,15 +95,39 @@ class Graph:
 
     # -- float layers (model.py) ---------------------------------------------------------------------------------
 
-    def pointwise(self, x: str, name: str) -> str:
-        """1×1 convolution."""
-        return self.op("Conv", x, *self._float_layer(name, (1, 1)))
-
-    def permuted(self, x: str, name: str, order: np.ndarray, axis: int) -> str:
-        """1×1 convolution with its outputs (axis 0) or its inputs (1) in another order."""
+    def pointwise(self, x: str, name: str, scale: float = 1.0) -> str:
+        """1×1 convolution of x · scale."""
         weight, bias = self._float_layer(name, (1, 1))
-        weight = self.op("Gather", weight, self.constant(order), axis=axis)
-        return self.op("Conv", x, weight, bias if axis else self.op("Gather", bias, self.constant(order), axis=0))
+        return self.op("Conv", x, self.times(weight, scale) if scale != 1 else weight, bias)
+
+    def linear_analysis(self, x: str, scale: float, bfloat16: bool) -> str:
+        """The shortcut of g_a from 8×8 patches of x · scale, whole numbers: 16×16 patches are 2×2 of them."""
+        weight, bias = (self.weights.networks[f"g_a.linear.{part}"].astype(np.float32) for part in ("weight", "bias"))
+        weight = scale * weight.reshape(-1, 3, 2, 8, 2, 8).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 192, 2, 2)
+        weight = weight.astype(np.float32)
+        if not bfloat16:
+            return self.op("Conv", x, self.constant(weight), self.constant(bias), strides=[2, 2])
+        both = self.constant(np.concatenate(halves(weight), axis=1))
+        return self._unrounded(
+            self.op("Conv", self.op("Concat", x, x, axis=1), both, self.constant(bias), strides=[2, 2])
+        )
+
+    def linear_synthesis(self, y: str, low: str | None = None) -> str:
+        """The shortcut of g_s to 8×8 patches. low: of y + low, where all that is multiplied fits bfloat16."""
+        weight, bias = (self.weights.networks[f"g_s.linear.{part}"].astype(np.float32) for part in ("weight", "bias"))
+        order = np.arange(768).reshape(3, 2, 8, 2, 8).transpose(0, 2, 4, 1, 3).reshape(-1)  # the 2×2 of a patch last
+        weight, bias = weight.reshape(768, -1, 1, 1)[order], self.constant(bias[order])
+        if low is None:
+            return self.upsample(self.op("Conv", y, self.constant(weight), bias))
+        high, rest = halves(weight)
+        products = self.constant(np.concatenate([high, high, rest], axis=1))
+        both = self.op("Concat", y, low, y, axis=1)
+        return self.upsample(self._unrounded(self.op("Conv", both, products, bias)))
+
+    def _unrounded(self, x: str) -> str:
+        """Sums of products in bfloat16 as the float32 that they are: OpenVINO rounds those of a last convolution too,
+        unless a simple operation follows that it can do on the way."""
+        return self.clamp(x, 10**6)
 
     def down(self, x: str, name: str) -> str:
         """3×3 convolution, stride 2."""
@@ -163,6 +189,10 @@ class Graph:
         """Height and width of x."""
         ends = self.constant(np.array([axes.start])), self.constant(np.array([axes.stop]))
         return self.op("Slice", self.op("Shape", x), *ends)
+
+    def halved(self, size: str) -> str:
+        """⌈H/2⌉ and ⌈W/2⌉."""
+        return self.op("Div", self.op("Add", size, self.constant(np.array([1]))), self.constant(np.array([2])))
 
     def crop(self, x: str, size: str) -> str:
         """The first rows and columns of x."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from threading import Lock
 from typing import Protocol
 
@@ -12,12 +13,25 @@ import numpy as np
 
 from codec.config import PASSES
 from codec.engine import graphs
+from codec.engine.graph import halves
 from codec.weights import Weights
 
-BUILDERS = graphs.ENCODER | graphs.DECODER | graphs.PARTS
-ENCODER_PRECISE = 0.55  # of the rate rows: above, g_a in bfloat16 would cost 0.03 to 0.06 dB
-Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
-Started = tuple[np.ndarray, np.ndarray]  # `reduced` and `guess` of graphs.py
+BUILDERS = graphs.ENCODER | graphs.DECODER | graphs.IN_BFLOAT16
+AT_ONCE = 4  # tiles: more need memory, and threads that share one are nearly as fast
+
+
+class Results(list):
+    """Arrays that a graph gave. Their memory may be the runtime's own, and is used again when this object goes."""
+
+    def __init__(self, arrays: Iterable[np.ndarray], give_back: Callable[[], None] = lambda: None):
+        super().__init__(arrays)
+        self._give_back = give_back
+
+    def __del__(self) -> None:
+        self._give_back()
+
+
+Run = Callable[[dict[str, np.ndarray]], Results]
 
 
 class Runtime(Protocol):
@@ -26,6 +40,11 @@ class Runtime(Protocol):
     name: str
     description: str
     has_bfloat16: bool  # allowed, and fast here
+    at_once: int  # calls at the same time that are best for several tiles
+
+    @property
+    def several(self) -> Runtime:
+        """The same, with its threads shared out among so many calls."""
 
     def compile(self, model: bytes, bfloat16: bool) -> Run:
         """A function of inputs by name that threads may call at the same time; in float32, or in bfloat16."""
@@ -34,34 +53,38 @@ class Runtime(Protocol):
 class OpenVino:
     name = "openvino"
 
-    def __init__(self, threads: int | None, float32: bool):
+    def __init__(self, threads: int | None, float32: bool, streams: int = 1):
         import openvino
 
         self._core = openvino.Core()
-        self._threads = threads or cores()
+        self._threads, self._float32, self._streams = threads or cores(), float32, streams
+        self.at_once = max(1, min(AT_ONCE, self._threads))
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.has_bfloat16 = "BF16" in capabilities and not float32
         precision = "bfloat16" if self.has_bfloat16 else "float32"
         self.description = f"OpenVINO {openvino.__version__.split('-')[0]}, {precision}"
 
+    @property
+    def several(self) -> OpenVino:
+        return OpenVino(self._threads, self._float32, self.at_once)
+
     def compile(self, model: bytes, bfloat16: bool) -> Run:
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
             "INFERENCE_NUM_THREADS": self._threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
+            "NUM_STREAMS": self._streams,
+            "ENABLE_CPU_PINNING": False,  # a thread bound to a core would wait for what else runs there
         }
         compiled = self._core.compile_model(self._core.read_model(model), "CPU", settings)
         idle: queue.SimpleQueue = queue.SimpleQueue()  # requests: each for one thread at a time, none is thrown away
 
-        def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        def run(inputs: dict[str, np.ndarray]) -> Results:
             try:
                 request = idle.get_nowait()
             except queue.Empty:
                 request = compiled.create_infer_request()
-            results = list(request.infer(inputs, share_inputs=True).values())
-            idle.put(request)
-            return results
+            found = request.infer(inputs, share_inputs=True, share_outputs=True).values()
+            return Results(found, lambda: idle.put(request))
 
         return run
 
@@ -69,6 +92,7 @@ class OpenVino:
 class OnnxRuntime:
     name = "onnxruntime"
     has_bfloat16 = False
+    at_once = 2  # they share the threads
 
     def __init__(self, threads: int | None, float32: bool):
         import onnxruntime
@@ -80,9 +104,13 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession
         self.description = f"ONNX Runtime {onnxruntime.__version__}, float32"
 
+    @property
+    def several(self) -> OnnxRuntime:
+        return self
+
     def compile(self, model: bytes, bfloat16: bool) -> Run:
         session = self._session(model, self._options, providers=["CPUExecutionProvider"])
-        return lambda inputs: session.run(None, inputs)
+        return lambda inputs: Results(session.run(None, inputs))
 
 
 RUNTIMES: dict[str, Callable[[int | None, bool], Runtime]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}
@@ -92,56 +120,58 @@ class OnnxEngine:
     """codec.engine.Engine. A graph is compiled when it is first needed."""
 
     def __init__(self, weights: Weights, runtime: Runtime):
-        self.name, self.description = runtime.name, runtime.description
+        self.name, self.description, self.at_once = runtime.name, runtime.description, runtime.at_once
         self._weights, self._runtime = weights, runtime
         self._compiled: dict[str, Run] = {}
         self._locks = {name: Lock() for name in BUILDERS}
 
-    def _run(self, name: str, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    @cached_property
+    def several(self) -> OnnxEngine:
+        runtime = self._runtime.several
+        return self if runtime is self._runtime else OnnxEngine(self._weights, runtime)
+
+    def _run(self, name: str, inputs: dict[str, np.ndarray]) -> Results:
         if name not in self._compiled:
             with self._locks[name]:
                 if name not in self._compiled:
                     model = BUILDERS[name](self._weights).SerializeToString()
-                    self._compiled[name] = self._runtime.compile(model, name.endswith(graphs.FEATURES))
+                    self._compiled[name] = self._runtime.compile(model, name.endswith(graphs.BFLOAT16))
         return self._compiled[name](inputs)
-
-    def _of_pixels(self, name: str, inputs: dict[str, np.ndarray], precise: bool = False) -> np.ndarray:
-        """g_a or g_s. In bfloat16 their linear shortcuts would round grey levels: these alone stay in float32."""
-        if precise or not self._runtime.has_bfloat16:
-            return self._run(name, inputs)[0]
-        linear = self._run(name + graphs.LINEAR, inputs)[0]
-        return self._run(name + graphs.FEATURES, inputs | {"linear": linear})[0]
 
     def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
         inputs = {"pixels": np.ascontiguousarray(pixels)[None], "row": np.array([row], np.int64)}
-        return self._of_pixels("g_a", inputs, row > ENCODER_PRECISE * (self._weights.config.rates - 1))
+        return self._run(f"g_a{graphs.BFLOAT16}" if self._runtime.has_bfloat16 else "g_a", inputs)[0].copy()
 
     def hyper_analyse(self, y: np.ndarray, row: int) -> np.ndarray:
-        return self._run("h_a", {"y": np.ascontiguousarray(y), "row": np.array([row], np.int64)})[0]
+        return self._run("h_a", {"y": np.ascontiguousarray(y), "row": np.array([row], np.int64)})[0].copy()
 
     def synthesise(self, y_hat: np.ndarray, row: int) -> np.ndarray:
-        return self._of_pixels("g_s", {"y": np.ascontiguousarray(y_hat), "row": np.array([row], np.int64)})[0]
+        inputs = {"row": np.array([row], np.int64)}
+        if not self._runtime.has_bfloat16:
+            return self._run("g_s", inputs | {"y": np.ascontiguousarray(y_hat)})[0][0].copy()
+        gain = np.exp(self._weights.networks["gain_y_inverse"][row].astype(np.float32))[:, None, None]
+        inputs["y_high"], inputs["y_low"] = halves(y_hat * gain)
+        return self._run(f"g_s{graphs.BFLOAT16}", inputs)[0][0].copy()
 
-    def start_z(self, row: int, height: int, width: int) -> tuple[Started, np.ndarray]:
+    def start_z(self, row: int, height: int, width: int) -> tuple[Results, np.ndarray]:
         return self._started("z_start", height, width, {"row": np.array([row], np.int64)})
 
-    def start_y(self, z: np.ndarray, height: int, width: int) -> tuple[Started, np.ndarray]:
+    def start_y(self, z: np.ndarray, height: int, width: int) -> tuple[Results, np.ndarray]:
         return self._started("y_start", height, width, {"z": z})
 
-    def _started(self, name: str, height: int, width: int, inputs: dict[str, np.ndarray]) -> tuple[Started, np.ndarray]:
-        reduced, guess = self._run(name, inputs | {"size": np.array([height, width], np.int64)})
-        return (reduced, guess), by_position(guess[0])
+    def _started(self, name: str, height: int, width: int, inputs: dict[str, np.ndarray]) -> tuple[Results, np.ndarray]:
+        started = self._run(name, inputs | {"size": np.array([height, width], np.int64)})
+        return started, by_position(started[1])
 
-    def step(self, kind: str, t: int, started: Started, values: np.ndarray) -> np.ndarray:
-        reduced, guess = started
-        values = values.reshape(1, -1, *values.shape[2:])
-        inputs = {"reduced": reduced, "values": values, "guess": guess[t : t + 1], "t": np.array([t], np.int64)}
-        return by_position(self._run(f"{kind}_step", inputs)[0][0])
+    def step(self, kind: str, t: int, started: Results, values: np.ndarray) -> np.ndarray:
+        reduced, *guesses = started
+        inputs = {"reduced": reduced, "values": values.reshape(1, -1, *values.shape[2:]), "guess": guesses[t]}
+        return by_position(self._run(f"{kind}_step_{t}", inputs)[0].copy())
 
 
 def by_position(params: np.ndarray) -> np.ndarray:
-    """(2N, H, W) -> (4, 2, N/4, H, W)."""
-    return params.reshape(PASSES, 2, -1, *params.shape[1:])
+    """(1, 2N, H, W) -> (4, 2, N/4, H, W)."""
+    return params.reshape(PASSES, 2, -1, *params.shape[2:])
 
 
 def cores() -> int:

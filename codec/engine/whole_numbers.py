@@ -13,6 +13,7 @@ which is exact too. `train/export.py` makes them, `tests/reference.py` is an ind
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -26,20 +27,25 @@ SUM_LIMIT = 2**24  # whole numbers below it are exact in float32
 WIDE_LIMIT = 2**20  # of μ and σ before they are narrowed
 
 T = TypeVar("T")
-P = TypeVar("P", contravariant=True)
 
 
-class Layers(Protocol[T, P]):
-    """What an engine has to know. T: its tensors (1, channels, H, W); P: a pass t = 1, 2, 3, which a graph takes in."""
+class Layers(Protocol[T]):
+    """What an engine has to know. T: its tensors (1, channels, H, W).
 
-    def conv(self, x: T, name: str) -> T:
-        """Layer `name` of the weights, all divided by 2^shift, not rounded: 1×1, or depthwise 3×3 with zero padding."""
+    Of a plane, what is at (0, 0) of each 2×2 square, at (0, 1), (1, 0) and (1, 1), are its four *parts*
+    (1, 4 · channels, ⌈H/2⌉, ⌈W/2⌉), one behind the other.
+    """
 
-    def conv_of_pass(self, x: T, names: list[str], t: P) -> T:
-        """1×1 layer names[t − 1]."""
+    def conv(self, x: T, name: str, inputs: int | None = None) -> T:
+        """Layer `name` of the weights, all divided by 2^shift, not rounded: 1×1, or depthwise 3×3 with zero padding.
 
-    def conv_parts(self, x: T, name: str, rows: np.ndarray, t: P) -> T:
-        """For each of the four parts of x its own 1×1 layer: outputs rows[t − 1] (4, ·) of layer `name`."""
+        inputs: it has more, which come later; these are its first.
+        """
+
+    def conv_parts(
+        self, x: T, name: str, outputs: np.ndarray | None = None, inputs: np.ndarray | None = None, bias: bool = True
+    ) -> T:
+        """For each of the four parts of x its own 1×1 layer: outputs (4, ·) and inputs (4, ·) of layer `name`."""
 
     def leaky(self, x: T) -> T:
         """x where it is positive, SLOPE · x elsewhere."""
@@ -51,72 +57,88 @@ class Layers(Protocol[T, P]):
 
     def add(self, x: T, y: T) -> T: ...
 
-    def scaled(self, x: T, name: str) -> T:
-        """x divided by 2^shift, where `name` has the shifts by channel."""
-
-    def concat(self, x: T, y: T) -> T:
-        """The channels of x, then those of y."""
-
-    def take(self, x: T, channels: np.ndarray) -> T:
-        """These channels of x."""
+    def scaled(self, x: T, name: str, channels: np.ndarray) -> T:
+        """x divided by 2^shift, where `name` has the shifts: x is these channels of it."""
 
     def upsample(self, x: T) -> T:
         """Pixel-shuffle to twice the size: channel 4c + 2i + j becomes c at (2·row + i, 2·column + j)."""
 
     def to_parts(self, x: T) -> T:
-        """(1, N, H, W) -> (1, 4N, ⌈H/2⌉, ⌈W/2⌉): what is at (0, 0) of each 2×2 square, at (0, 1), (1, 0) and (1, 1)."""
+        """(1, N, H, W) -> (1, 4N, ⌈H/2⌉, ⌈W/2⌉)."""
 
-    def from_parts(self, parts: T, like: T) -> T:
-        """Inverse of `to_parts`, of the height and width of `like`."""
+    def from_parts(self, parts: T, like: T | None = None) -> T:
+        """Inverse of `to_parts`: of the height and width of `like`, or both even."""
 
 
-class Context(Generic[T, P]):
+class Context(Generic[T]):
     """The context model of y or z."""
 
-    def __init__(self, layers: Layers[T, P], kind: str, config: Config):
+    def __init__(self, layers: Layers[T], kind: str, config: Config):
         self.o = layers
         self.name = {"y": "context", "z": "z_context"}[kind]
         self.channels = {"y": config.latents, "z": config.hyper}[kind]
         self.width = {"y": config.context, "z": config.hyper}[kind]
         self.blocks = {"y": config.context_blocks, "z": config.z_blocks}[kind]
 
-    def start(self, h: T) -> tuple[T, list[T]]:
-        """First guess h (1, 2N, H, W) -> what all passes see of it (1, P, H, W), and of each pass its μ and level.
+    def start(self, guesses: list[T]) -> T:
+        """First guess of each pass's μ and level -> what all later passes see of them (1, P, H, W), both sizes even.
 
-        The latter as parts (1, 2N, ⌈H/2⌉, ⌈W/2⌉): position by position, μ then level of the group that the pass codes.
+        Guesses are parts (1, 2N, H/2, W/2): position by position, μ then level of the group that the pass codes.
         """
-        o = self.o
-        narrowed = narrow(o, o.scaled(h, f"{self.name}.h_shift"))
-        reduced = narrow(o, o.conv(narrowed, f"{self.name}.reduce"))
-        parts = o.to_parts(h)
-        offsets = 2 * self.channels * np.arange(4)[:, None]
-        return reduced, [o.take(parts, (coded_in(t, self.channels) + offsets).reshape(-1)) for t in range(PASSES)]
+        o, name, seen = self.o, f"{self.name}.reduce", None
+        for t, guess in enumerate(guesses):
+            coded = coded_in(t, self.channels)
+            narrowed = narrow(o, o.scaled(guess, f"{self.name}.h_shift", coded.reshape(-1)))
+            part = o.conv_parts(narrowed, name, inputs=coded, bias=t == 0)
+            seen = part if seen is None else o.add(seen, part)
+        return o.from_parts(narrow(o, seen))
 
-    def step(self, t: P, reduced: T, values: T, guess: T) -> T:
-        """What `start` gave and the values known before pass t = 1, 2, 3, as parts -> μ and level, ordered as guess."""
-        o, name, later = self.o, self.name, range(1, PASSES)
-        known = narrow(o, o.scaled(o.from_parts(values, reduced), f"{name}.known_shift"))
-        x = narrow(o, o.conv_of_pass(o.concat(reduced, known), [f"{name}.adapt.{i - 1}" for i in later], t))
+    def step(self, t: int, reduced: T, values: T, guess: T) -> T:
+        """What all passes see and the values known before pass t = 1, 2, 3 -> its μ and level, ordered as guess.
+
+        Values are parts (1, 4·t·n, ⌈H/2⌉, ⌈W/2⌉), n = N / 4: at each position the groups of pass 0, …, t − 1.
+        """
+        o, name = self.o, self.name
+        channels = known_before(t, self.channels)
+        known = narrow(o, o.scaled(values, f"{name}.known_shift", channels.reshape(-1)))
+        known = o.conv_parts(known, f"{name}.adapt.{t - 1}", inputs=self.width + channels, bias=False)
+        seen = o.conv(reduced, f"{name}.adapt.{t - 1}", self.width)
+        x = narrow(o, o.add(o.from_parts(known, like=reduced), seen))
         for i in range(self.blocks):
             x = block(o, x, f"{name}.body.{i}")
-        rows = np.stack([coded_in(i, self.channels) for i in later])
-        delta = o.floor(o.conv_parts(o.to_parts(x), f"{name}.out", rows, t))
+        delta = o.floor(o.conv_parts(o.to_parts(x), f"{name}.out", outputs=coded_in(t, self.channels)))
         return o.add(o.clamp(delta, WIDE_LIMIT), guess)
 
 
 def coded_in(t: int, channels: int) -> np.ndarray:
-    """(4, 2 · channels / 4): at each position the outputs, of μ and then of level, for the group that pass t codes."""
-    n = channels // PASSES
-    groups = [np.arange(g * n, (g + 1) * n) for g in GROUP_OF_PASS[t]]
-    return np.stack([np.concatenate([group, channels + group]) for group in groups])
+    """(4, 2n): at each position the outputs, of μ and then of level, for the group that pass t codes."""
+    group = _groups([t], channels)
+    return np.concatenate([group, channels + group], axis=1)
 
 
-def first_guess(o: Layers[T, P], z: T) -> T:
-    """h_s: ẑ with its gain undone (1, Z, h, w), narrow -> h (1, 2M, 4h, 4w)."""
+def known_before(t: int, channels: int) -> np.ndarray:
+    """(4, t·n): at each position the channels known before pass t, in the order of passes."""
+    return _groups(range(t), channels)
+
+
+def _groups(passes: Iterable[int], channels: int) -> np.ndarray:
+    group = np.arange(channels).reshape(PASSES, -1)
+    return np.concatenate([group[[*GROUP_OF_PASS[t]]] for t in passes], axis=1)
+
+
+def first_features(o: Layers[T], z: T) -> T:
+    """h_s but for its last layer: ẑ with its gain undone (1, Z, h, w), narrow -> (1, Z, 4h, 4w)."""
     for i in (1, 2):
         z = o.upsample(narrow(o, o.conv(z, f"h_s.up{i}.expand")))
         z = block(o, z, f"h_s.block{i}")
-    return o.clamp(o.floor(o.conv(z, "h_s.out")), WIDE_LIMIT)
+    return z
+
+
+def first_guesses(o: Layers[T], features: T, channels: int) -> list[T]:
+    """The last layer of h_s, for each pass what it codes: (1, Z, H, W), both even -> four times (1, 2N, H/2, W/2)."""
+    parts = o.to_parts(features)
+    guesses = (o.conv_parts(parts, "h_s.out", outputs=coded_in(t, channels)) for t in range(PASSES))
+    return [o.clamp(o.floor(guess), WIDE_LIMIT) for guess in guesses]
 
 
 def block(o: Layers[T, P], x: T, name: str) -> T:
@@ -152,22 +174,30 @@ class NumpyLayers:
         weight, bias, shift = (self.exact[f"{name}.{part}"].astype(np.float64) for part in ("weight", "bias", "shift"))
         return (weight.T * np.exp2(-shift)).T, bias * np.exp2(-shift)
 
-    def conv(self, x: np.ndarray, name: str) -> np.ndarray:
+    def conv(self, x: np.ndarray, name: str, inputs: int | None = None) -> np.ndarray:
         weight, bias = self._layer(name)
         if weight.ndim == 2:
-            return np.tensordot(weight, x, 1) + bias[:, None, None]
+            return np.tensordot(weight[:, :inputs], x, 1) + bias[:, None, None]
         height, width = x.shape[1:]
         x = np.pad(x, ((0, 0), (1, 1), (1, 1)))
         taps = [weight[:, 0, i, j, None, None] * x[:, i : i + height, j : j + width] for i, j in np.ndindex(3, 3)]
         return sum(taps) + bias[:, None, None]
 
-    def conv_of_pass(self, x: np.ndarray, names: list[str], t: int) -> np.ndarray:
-        return self.conv(x, names[t - 1])
-
-    def conv_parts(self, x: np.ndarray, name: str, rows: np.ndarray, t: int) -> np.ndarray:
-        weight, bias = (v[rows[t - 1]] for v in self._layer(name))
-        parts = x.reshape(len(weight), -1, *x.shape[1:])
-        return (np.einsum("poc,pchw->pohw", weight, parts) + bias[:, :, None, None]).reshape(-1, *x.shape[1:])
+    def conv_parts(
+        self,
+        x: np.ndarray,
+        name: str,
+        outputs: np.ndarray | None = None,
+        inputs: np.ndarray | None = None,
+        bias: bool = True,
+    ) -> np.ndarray:
+        weight, biases = self._layer(name)
+        found = []
+        for i, part in enumerate(x.reshape(4, -1, *x.shape[1:])):
+            rows = slice(None) if outputs is None else outputs[i]
+            columns = slice(None) if inputs is None else inputs[i]
+            found.append(np.tensordot(weight[rows][:, columns], part, 1) + bias * biases[rows, None, None])
+        return np.concatenate(found)
 
     def leaky(self, x: np.ndarray) -> np.ndarray:
         return np.maximum(x, SLOPE * x)
@@ -181,14 +211,8 @@ class NumpyLayers:
     def add(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return x + y
 
-    def scaled(self, x: np.ndarray, name: str) -> np.ndarray:
-        return x * np.exp2(-self.exact[name].astype(np.float64))[:, None, None]
-
-    def concat(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.concatenate([x, y])
-
-    def take(self, x: np.ndarray, channels: np.ndarray) -> np.ndarray:
-        return x[channels]
+    def scaled(self, x: np.ndarray, name: str, channels: np.ndarray) -> np.ndarray:
+        return x * np.exp2(-self.exact[name].astype(np.float64))[channels, None, None]
 
     def upsample(self, x: np.ndarray) -> np.ndarray:
         channels, height, width = x.shape
@@ -199,9 +223,9 @@ class NumpyLayers:
         x = np.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2)))
         return np.concatenate([x[:, i::2, j::2] for i, j in POSITIONS])
 
-    def from_parts(self, parts: np.ndarray, like: np.ndarray) -> np.ndarray:
+    def from_parts(self, parts: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
         parts = parts.reshape(4, -1, *parts.shape[1:])
         x = np.empty((parts.shape[1], 2 * parts.shape[2], 2 * parts.shape[3]))
         for part, (i, j) in zip(parts, POSITIONS):
             x[:, i::2, j::2] = part
-        return x[:, : like.shape[1], : like.shape[2]]
+        return x if like is None else x[:, : like.shape[1], : like.shape[2]]
