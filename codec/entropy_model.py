@@ -117,6 +117,7 @@ class EntropyModel:
         result = np.empty(shape, np.float32)
         for position, ((i, j), at) in enumerate(zip(POSITIONS, inside)):
             for t, groups in enumerate(GROUP_OF_PASS):
-                channels = slice(groups[position] * group, (groups[position] + 1) * group)
-                np.multiply(known[position, t][at], np.float32(2.0**-MU_BITS), out=result[0, channels, i::2, j::2])
+                first = groups[position] * group
+                view = result[0, first : first + group, i::2, j::2]
+                np.multiply(known[position, t][at], np.float32(2.0**-MU_BITS), out=view)
         return result, crc

@@ -96,8 +96,12 @@ def classified(pixels: np.ndarray) -> tuple[Blocks, Blocks, Blocks]:
 
 def per_block(of: np.ndarray, how: np.ufunc, dtype: type | None = None) -> np.ndarray:
     """(H, W) -> what each block comes to, (⌈H/16⌉, ⌈W/16⌉)."""
-    rows = how.reduceat(of, range(0, of.shape[0], LATENT), 0, dtype=dtype)
-    return how.reduceat(rows, range(0, of.shape[1], LATENT), 1, dtype=dtype)
+    beyond = ((0, -of.shape[0] % LATENT), (0, -of.shape[1] % LATENT))
+    if beyond != ((0, 0), (0, 0)):
+        of = np.pad(of, beyond, mode="constant" if how is np.add else "edge")
+    height, width = (n // LATENT for n in of.shape)
+    columns = how.reduce(of.reshape(height, LATENT, -1), 1, dtype=dtype)  # first, and along memory: the larger part
+    return how.reduce(columns.reshape(height, width, LATENT), 2, dtype=dtype)
 
 
 def neighbours(blocks: Blocks) -> np.ndarray:

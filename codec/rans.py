@@ -101,7 +101,8 @@ class Tables:
 
     def bits(self, symbols: np.ndarray, indices: np.ndarray) -> float:
         """About what symbols cost: those beyond NEAR as if they were NEAR."""
-        return float(self._costs[indices, symbols.clip(-NEAR, NEAR) + NEAR].sum(dtype=np.float64))
+        at = indices.astype(np.int32) * self._costs.shape[1] + symbols.clip(-NEAR, NEAR) + NEAR
+        return float(self._costs.take(at).sum(dtype=np.float64))
 
     def draw(self, indices: np.ndarray, random: np.random.Generator, temperature: float = 1.0) -> np.ndarray:
         """A symbol from each table in `indices`. Temperature 0 takes the likeliest, 1 the model's own distribution."""
@@ -123,6 +124,11 @@ def quantise_pmf(pmf: np.ndarray) -> np.ndarray:
     return np.asarray(_extension("_CXX").pmf_to_quantized_cdf([*map(float, pmf), tail], PRECISION), dtype=np.int32)
 
 
+def listed(indices: np.ndarray) -> list[int]:
+    """Numbers of tables, all below 256."""
+    return list(indices.astype(np.uint8).tobytes())
+
+
 class SymbolWriter:
     """Collects symbols; `finish` gives the stream."""
 
@@ -132,7 +138,7 @@ class SymbolWriter:
 
     def put(self, symbols: np.ndarray, indices: np.ndarray, tables: Tables) -> None:
         self._count += len(symbols)
-        self._coder.encode_with_indexes(symbols.tolist(), indices.tolist(), tables.cdfs, tables.lengths, tables.offsets)
+        self._coder.encode_with_indexes(symbols.tolist(), listed(indices), tables.cdfs, tables.lengths, tables.offsets)
 
     def finish(self) -> bytes:
         if self._count < 4:  # flush overruns its buffer of one word a symbol; nobody reads these behind the last
@@ -158,11 +164,12 @@ class SymbolReader:
         self._left -= len(indices)
         if self._left < 0:
             raise FormatError("more symbols asked for than the tile can hold")
-        values = self._coder.decode_stream(list(indices.astype(np.uint8).tobytes()), tables.cdfs, tables.lengths, tables.shifted)
+        values = self._coder.decode_stream(listed(indices), tables.cdfs, tables.lengths, tables.shifted)
         try:
-            symbols = np.frombuffer(bytes(values), np.uint8).astype(np.int32) - SHIFT
+            symbols = np.frombuffer(bytes(values), np.uint8).astype(np.int64)
         except ValueError:  # some are larger than a byte
-            symbols = np.array(values, np.int64) - SHIFT
+            symbols = np.array(values, np.int64)
+        symbols -= SHIFT
         if len(symbols) and max(symbols.max(), -symbols.min()) >= SYMBOL_LIMIT:
             raise DesyncError("a decoded symbol is out of range: the stream was forged or damaged")
         return symbols

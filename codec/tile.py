@@ -85,13 +85,14 @@ class TileCoder:
         """
 
         def visit(t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
-            residuals = entropy_model.gather(y, t) - mu
-            size = np.abs(residuals)
-            if threshold > 0.5:  # towards zero first, but not beyond it
-                size = np.maximum(size - np.float32(threshold - 0.5), 0)
-                residuals = np.copysign(size, residuals)
-            residuals[size <= DEAD_ZONES[index]] = 0
-            return coded(residuals, index, write)
+            def whole(residuals: np.ndarray, index: np.ndarray) -> np.ndarray:
+                size = np.abs(residuals)
+                if threshold > 0.5:  # towards zero first, but not beyond it
+                    size = np.maximum(size - np.float32(threshold - 0.5), 0)
+                    residuals = np.copysign(size, residuals)
+                return np.rint(residuals) * (size > DEAD_ZONES.take(index))
+
+            return coded(entropy_model.gather(y, t) - mu, index, whole, write)
 
         return self.entropy.run(z_hat, row, y.shape[2], y.shape[3], visit)
 
@@ -102,7 +103,7 @@ class TileCoder:
         """
 
         def visit(t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
-            return coded(entropy_model.gather(z, t) - mu, index, write)
+            return coded(entropy_model.gather(z, t) - mu, index, lambda residuals, _: np.rint(residuals), write)
 
         return self.entropy.hyper(row, z.shape[2], z.shape[3], visit)
 
@@ -129,7 +130,7 @@ class TileCoder:
         reader = SymbolReader(data[at:], count)
 
         def read(tables: Tables, t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
-            used = np.flatnonzero(index)
+            used = np.flatnonzero(index > 0)  # four times as fast as that of numbers
             symbols = np.zeros_like(mu)
             symbols[used] = np.clip(reader.get(index[used], tables), -SYMBOL_LIMIT, SYMBOL_LIMIT)
             return symbols
@@ -151,12 +152,19 @@ class TileCoder:
         return TileLatents(0, z, np.zeros((1, self.config.latents, box.height, box.width), np.float32), alpha)
 
 
-def coded(residuals: np.ndarray, index: np.ndarray, write: Write | None) -> np.ndarray:
-    """Residuals of a pass -> symbols; those at the smallest σ are other than 0 once in 50,000: not worth coding."""
-    symbols, used = np.rint(residuals).clip(1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1), index > 0
+def coded(
+    residuals: np.ndarray,
+    index: np.ndarray,
+    whole: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    write: Write | None,
+) -> np.ndarray:
+    """Residuals of a pass -> symbols, by `whole`; at the smallest σ, where they are other than 0 once in 50,000, 0."""
+    symbols, used = np.zeros_like(residuals), np.flatnonzero(index > 0)
+    index = index[used]
+    symbols[used] = found = whole(residuals[used], index).clip(1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1)
     if write:
-        write(symbols[used].astype(np.int32), index[used])
-    return symbols * used
+        write(found.astype(np.int32), index)
+    return symbols
 
 
 def pack_alpha(alpha: np.ndarray) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from codec.config import PASSES
-from codec.engine.whole_numbers import LIMIT, Context, NumpyLayers, first_guess
+from codec.engine.whole_numbers import LIMIT, Context, NumpyLayers, coded_in, first_features, first_guesses
 from codec.weights import Weights
 
 graphs = pytest.importorskip("codec.engine.graphs", reason="needs onnx")
@@ -58,22 +58,24 @@ def test_float_networks_agree_with_torch(weights, run, model, crop):
 @pytest.mark.parametrize(("kind", "height", "width"), [("y", 6, 8), ("y", 5, 3), ("y", 1, 1), ("z", 2, 3), ("z", 1, 2)])
 def test_whole_number_networks_agree_with_float64(weights, run, kind, height, width):
     layers, random, size = NumpyLayers(weights), np.random.default_rng(1), np.array([height, width])
-    context = Context(layers, kind, weights.config)
+    context, half = Context(layers, kind, weights.config), (-(-height // 2), -(-width // 2))
     if kind == "y":
         z = random.integers(-LIMIT, LIMIT + 1, (weights.config.hyper, -(-height // 4), -(-width // 4)))
-        h = first_guess(layers, z.astype(np.float64))[:, :height, :width]
-        reduced, guess = run("y_start", z=z[None].astype(np.float32), size=size)
+        features = first_features(layers, z.astype(np.float64))[:, : 2 * half[0], : 2 * half[1]]
+        expected_guesses = first_guesses(layers, features, context.channels)
+        reduced, *guesses = run("y_start", z=z[None].astype(np.float32), size=size)
     else:
-        prior = weights.exact["z_prior"][ROW[0]].astype(np.float64)[:, None, None]
-        h = np.broadcast_to(prior, (len(prior), height, width))
-        reduced, guess = run("z_start", row=ROW, size=size)
-    expected, expected_guess = context.start(h)
-    assert (reduced[0] == expected).all() and (guess == np.stack(expected_guess)).all()
-    known = random.integers(-(2**15), 2**15, (4 * context.channels, *guess.shape[2:]))
+        prior = weights.exact["z_prior"][ROW[0]].astype(np.float64)
+        coded = [prior[coded_in(t, context.channels).reshape(-1), None, None] for t in range(PASSES)]
+        expected_guesses = [np.broadcast_to(c, (len(c), *half)) for c in coded]
+        reduced, *guesses = run("z_start", row=ROW, size=size)
+    expected = context.start(expected_guesses)[:, :height, :width]
+    assert (reduced[0] == expected).all() and (np.concatenate(guesses) == np.stack(expected_guesses)).all()
     for t in range(1, PASSES):
-        inputs = {"reduced": reduced, "values": known[None].astype(np.float32), "guess": guess[t : t + 1]}
-        params = run(f"{kind}_step", t=np.array([t]), **inputs)[0][0]
-        assert (params == context.step(t, expected, known.astype(np.float64), expected_guess[t])).all()
+        known = random.integers(-(2**15), 2**15, (t * context.channels, *half))
+        inputs = {"reduced": reduced, "values": known[None].astype(np.float32), "guess": guesses[t]}
+        params = run(f"{kind}_step_{t}", **inputs)[0][0]
+        assert (params == context.step(t, expected, known.astype(np.float64), expected_guesses[t])).all()
 
 
 def test_export_writes_what_a_decoder_needs(weights, tmp_path):

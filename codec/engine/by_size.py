@@ -7,6 +7,7 @@ its threads cost a small picture more than they give. Latents are the same, whoe
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +38,11 @@ class BySize:
                 self._large = self._make()
         return self._large
 
-    @property
+    @cached_property
     def several(self) -> Engine:
-        return self.large.several
+        twin = BySize(self.small.several, lambda: self.large.several)
+        twin.at_once = self.large.at_once
+        return twin
 
     def _for(self, height: int, width: int) -> Engine:
         return self.large if height * width >= LARGE else self.small

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -102,21 +100,20 @@ class Graph:
 
     def linear_analysis(self, x: str, scale: float, bfloat16: bool) -> str:
         """The shortcut of g_a from 8×8 patches of x · scale, whole numbers: 16×16 patches are 2×2 of them."""
-        weight, bias = (self.weights.networks[f"g_a.linear.{part}"].astype(np.float32) for part in ("weight", "bias"))
-        weight = scale * weight.reshape(-1, 3, 2, 8, 2, 8).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 192, 2, 2)
-        weight = weight.astype(np.float32)
+        weight, biases = (self.weights.networks[f"g_a.linear.{part}"].astype(np.float32) for part in ("weight", "bias"))
+        weight = weight.reshape(-1, 3, 2, 8, 2, 8).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 192, 2, 2)
+        weight, bias = weight * np.float32(scale), self.constant(biases)
         if not bfloat16:
-            return self.op("Conv", x, self.constant(weight), self.constant(bias), strides=[2, 2])
-        both = self.constant(np.concatenate(halves(weight), axis=1))
-        return self._unrounded(
-            self.op("Conv", self.op("Concat", x, x, axis=1), both, self.constant(bias), strides=[2, 2])
-        )
+            return self.op("Conv", x, self.constant(weight), bias, strides=[2, 2])
+        high, rest = (self.constant(half) for half in halves(weight))
+        large = self.op("Conv", x, high, bias, strides=[2, 2])
+        return self.add(self._unrounded(large), self._unrounded(self.op("Conv", x, rest, strides=[2, 2])))
 
     def linear_synthesis(self, y: str, low: str | None = None) -> str:
         """The shortcut of g_s to 8×8 patches. low: of y + low, where all that is multiplied fits bfloat16."""
-        weight, bias = (self.weights.networks[f"g_s.linear.{part}"].astype(np.float32) for part in ("weight", "bias"))
+        weight, biases = (self.weights.networks[f"g_s.linear.{part}"].astype(np.float32) for part in ("weight", "bias"))
         order = np.arange(768).reshape(3, 2, 8, 2, 8).transpose(0, 2, 4, 1, 3).reshape(-1)  # the 2×2 of a patch last
-        weight, bias = weight.reshape(768, -1, 1, 1)[order], self.constant(bias[order])
+        weight, bias = weight.reshape(768, -1, 1, 1)[order], self.constant(biases[order])
         if low is None:
             return self.upsample(self.op("Conv", y, self.constant(weight), bias))
         high, rest = halves(weight)

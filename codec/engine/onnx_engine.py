@@ -17,7 +17,7 @@ from codec.engine.graph import halves
 from codec.weights import Weights
 
 BUILDERS = graphs.ENCODER | graphs.DECODER | graphs.IN_BFLOAT16
-AT_ONCE = 4  # tiles: more need memory, and threads that share one are nearly as fast
+AT_ONCE = 4  # tiles in networks: more need memory, and threads that share one are nearly as fast. One is coded besides
 
 
 class Results(list):
@@ -58,7 +58,7 @@ class OpenVino:
 
         self._core = openvino.Core()
         self._threads, self._float32, self._streams = threads or cores(), float32, streams
-        self.at_once = max(1, min(AT_ONCE, self._threads))
+        self.at_once = min(AT_ONCE, self._threads) + 1
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.has_bfloat16 = "BF16" in capabilities and not float32
         precision = "bfloat16" if self.has_bfloat16 else "float32"
@@ -66,7 +66,7 @@ class OpenVino:
 
     @property
     def several(self) -> OpenVino:
-        return OpenVino(self._threads, self._float32, self.at_once)
+        return OpenVino(self._threads, self._float32, self.at_once - 1)
 
     def compile(self, model: bytes, bfloat16: bool) -> Run:
         settings = {

@@ -179,8 +179,8 @@ class TorchLayers:
         rows = np.arange(len(weight))[None].repeat(count, 0) if outputs is None else outputs
         columns = np.arange(weight.shape[1])[None].repeat(count, 0) if inputs is None else inputs
         taken = weight[torch.from_numpy(rows[:, :, None]), torch.from_numpy(columns[:, None])]
-        biases = biases[torch.from_numpy(rows.reshape(-1))] if bias else None
-        return F.conv2d(x, taken.flatten(0, 1), biases, groups=count)
+        taken_biases = biases[torch.from_numpy(rows.reshape(-1))] if bias else None
+        return F.conv2d(x, taken.flatten(0, 1), taken_biases, groups=count)
 
     def leaky(self, x: Tensor) -> Tensor:
         return F.leaky_relu_(x, SLOPE)

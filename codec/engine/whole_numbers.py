@@ -14,6 +14,7 @@ which is exact too. `train/export.py` makes them, `tests/reference.py` is an ind
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import reduce
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -85,13 +86,12 @@ class Context(Generic[T]):
 
         Guesses are parts (1, 2N, H/2, W/2): position by position, μ then level of the group that the pass codes.
         """
-        o, name, seen = self.o, f"{self.name}.reduce", None
+        o, seen = self.o, []
         for t, guess in enumerate(guesses):
             coded = coded_in(t, self.channels)
             narrowed = narrow(o, o.scaled(guess, f"{self.name}.h_shift", coded.reshape(-1)))
-            part = o.conv_parts(narrowed, name, inputs=coded, bias=t == 0)
-            seen = part if seen is None else o.add(seen, part)
-        return o.from_parts(narrow(o, seen))
+            seen.append(o.conv_parts(narrowed, f"{self.name}.reduce", inputs=coded, bias=t == 0))
+        return o.from_parts(narrow(o, reduce(o.add, seen)))
 
     def step(self, t: int, reduced: T, values: T, guess: T) -> T:
         """What all passes see and the values known before pass t = 1, 2, 3 -> its μ and level, ordered as guess.
@@ -141,7 +141,7 @@ def first_guesses(o: Layers[T], features: T, channels: int) -> list[T]:
     return [o.clamp(o.floor(guess), WIDE_LIMIT) for guess in guesses]
 
 
-def block(o: Layers[T, P], x: T, name: str) -> T:
+def block(o: Layers[T], x: T, name: str) -> T:
     t = narrow(o, o.leaky(o.conv(x, f"{name}.mix_in")))
     t = narrow(o, o.conv(t, f"{name}.spatial"))
     x = o.clamp(o.add(o.floor(o.conv(t, f"{name}.mix_out")), x), LIMIT)
@@ -149,7 +149,7 @@ def block(o: Layers[T, P], x: T, name: str) -> T:
     return o.clamp(o.add(o.floor(o.conv(t, f"{name}.contract")), x), LIMIT)
 
 
-def narrow(o: Layers[T, P], x: T) -> T:
+def narrow(o: Layers[T], x: T) -> T:
     return o.clamp(o.floor(x), LIMIT)
 
 

@@ -8,7 +8,8 @@ import { FormatError, LatError, MissingModelError } from "./errors.js";
 import { Tables } from "./rans.js";
 
 const CACHE = "lat-models"; // files in it are named by their contents, and never go stale
-const GRAPHS = ["z_start", "z_step", "y_start", "y_step", "g_s"];
+const STEPS = ["z", "y"].flatMap((kind) => [1, 2, 3].map((t) => `${kind}_step_${t}`));
+const GRAPHS = ["z_start", "y_start", ...STEPS, "g_s"];
 
 const WORTH_A_GPU = 2e6; // pixels; smaller pictures are there before another runtime is
 
@@ -129,12 +130,12 @@ export class Network {
     this.synthesis = null;
   }
 
-  /** -> { reduced, guess } as Float32Arrays; h × w is the size of ẑ. */
+  /** -> { reduced, guess_0 … guess_3 } as Float32Arrays; h × w is the size of ẑ. */
   zStart(row, h, w) {
     return this.#run("z_start", { row: whole(row), size: whole(h, w) });
   }
 
-  /** ẑ (Z, h, w), dequantised -> { reduced, guess }; height × width is the size of ŷ. */
+  /** ẑ (Z, h, w), dequantised -> { reduced, guess_0 … guess_3 }; height × width is the size of ŷ. */
   yStart(z, h, w, height, width) {
     return this.#run("y_start", { z: plane(z, h, w), size: whole(height, width) });
   }
@@ -142,12 +143,11 @@ export class Network {
   /** Pass t = 1, 2, 3 over ẑ or ŷ -> params. */
   async step(kind, t, { reduced, values, guess, height, width, rows, columns }) {
     const inputs = {
-      t: whole(t),
       reduced: plane(reduced, height, width),
       values: plane(values, rows, columns),
       guess: plane(guess, rows, columns),
     };
-    return (await this.#run(`${kind}_step`, inputs)).params;
+    return (await this.#run(`${kind}_step_${t}`, inputs)).params;
   }
 
   /** ŷ (M, h, w) -> RGB samples (16h, 16w, 3), uint8. */

@@ -47,20 +47,20 @@ function dequantised(values, gain, size) {
  * The four passes over y or z: `started` is what the graph {kind}_start gave (codec/engine/graphs.py).
  * -> { values: Float32Array (N, height, width) in 1/64, crc: of the values in coding order }.
  */
-async function passes(kind, { reduced, guess }, height, width, reader, tables, network, crc = 0) {
-  const parts = new Parts(guess.length / 32, height, width);
+async function passes(kind, { reduced, ...guesses }, height, width, reader, tables, network, crc = 0) {
+  const parts = new Parts(guesses.guess_0.length / 8, height, width);
   for (let t = 0; t < 4; t++) {
-    const own = guess.subarray(t * guess.length / 4, (t + 1) * guess.length / 4);
-    const { values, rows, columns } = parts;
-    const inputs = { reduced, values, guess: own, height, width, rows, columns };
-    const params = t === 0 ? own : await network.step(kind, t, inputs);
-    const coded = parts.code(GROUP_OF_PASS[t], params, reader, tables);
+    const guess = guesses[`guess_${t}`];
+    const { rows, columns } = parts;
+    const inputs = () => ({ reduced, values: parts.before(t), guess, height, width, rows, columns });
+    const params = t === 0 ? guess : await network.step(kind, t, inputs());
+    const coded = parts.code(t, params, reader, tables);
     if (kind === "y") crc = crc32(new Uint8Array(coded.buffer), crc);
   }
   return { values: parts.whole(), crc };
 }
 
-/** Values of N = 4n channels, the 2×2 positions one behind the other: (4, N, ⌈H/2⌉, ⌈W/2⌉), 0 where not yet known. */
+/** Values of N = 4n channels by position of the 2×2 and by pass: (4, 4, n, ⌈H/2⌉, ⌈W/2⌉). */
 class Parts {
   constructor(places, height, width) {
     this.rows = Math.ceil(height / 2);
@@ -72,15 +72,24 @@ class Parts {
     this.values = new Float32Array(16 * this.n * this.size);
   }
 
+  /** What is known before pass t: (4, t·n, ⌈H/2⌉, ⌈W/2⌉). */
+  before(t) {
+    const one = this.n * this.size;
+    const known = new Float32Array(4 * t * one);
+    for (let position = 0; position < 4; position++)
+      known.set(this.values.subarray(4 * position * one, (4 * position + t) * one), position * t * one);
+    return known;
+  }
+
   /** Rows, columns of a position that lie in the plane. */
   extent(position) {
     return [(this.height + 1 - (position >> 1)) >> 1, (this.width + 1 - (position & 1)) >> 1];
   }
 
   /** One pass: params (4, 2, n, rows, columns) of μ and level -> the new values, kept here and given in coding order. */
-  code(groups, params, reader, tables) {
-    const { n, size, columns } = this;
-    const total = groups.reduce((sum, _, position) => sum + this.extent(position).reduce((a, b) => a * b) * n, 0);
+  code(t, params, reader, tables) {
+    const { n, size } = this;
+    const total = [0, 1, 2, 3].reduce((sum, position) => sum + this.extent(position).reduce((a, b) => a * b) * n, 0);
     const indices = new Uint8Array(total);
     const values = new Int32Array(total);
     this.each((k, position, channel, place) => {
@@ -91,7 +100,7 @@ class Parts {
     reader.read(indices, tables, values);
     this.each((k, position, channel, place) => {
       values[k] = 64 * values[k] + params[2 * position * n * size + channel * size + place];
-      this.values[(4 * position + groups[position]) * n * size + channel * size + place] = values[k];
+      this.values[(4 * position + t) * n * size + channel * size + place] = values[k];
     });
     return values;
   }
@@ -110,14 +119,15 @@ class Parts {
   /** The plane (N, height, width). */
   whole() {
     const { values, height, width, columns, size } = this;
-    const channels = 4 * this.n;
-    const out = new Float32Array(channels * height * width);
+    const out = new Float32Array(4 * this.n * height * width);
+    const pass = [0, 1, 2, 3].map((group) => [0, 1, 2, 3].map((p) => GROUP_OF_PASS.findIndex((of) => of[p] === group)));
     let k = 0;
-    for (let channel = 0; channel < channels; channel++)
+    for (let channel = 0; channel < 4 * this.n; channel++)
       for (let y = 0; y < height; y++)
         for (let x = 0; x < width; x++) {
           const position = 2 * (y & 1) + (x & 1);
-          out[k++] = values[(position * channels + channel) * size + (y >> 1) * columns + (x >> 1)];
+          const plane = (4 * position + pass[Math.floor(channel / this.n)][position]) * this.n + (channel % this.n);
+          out[k++] = values[plane * size + (y >> 1) * columns + (x >> 1)];
         }
     return out;
   }
