@@ -229,6 +229,16 @@ def load_averaged(path: Path) -> tuple[Model, dict]:
     return model, meta
 
 
+@torch.no_grad()
+def centre(model: Model, crops: Tensor) -> None:
+    """Move the last bias of g_s by its mean error: what looks alike is not paid for being a little too bright."""
+    errors = []
+    for i, x in enumerate(crops):
+        row = torch.tensor([i * 37 % model.cfg.rates])
+        errors.append((model(x[None], row, noise=False)[0].clamp(0, 1) - x).mean((0, 2, 3)))
+    model.g_s.head.bias -= torch.stack(errors).mean(0).repeat_interleave(64)
+
+
 def weights_bytes(model: Model, crops: Tensor, name: str, tune: str) -> bytes:
     """A weights file: every network as float16, "exact." integers, "tables.", and the configuration.
 
@@ -284,7 +294,9 @@ def main(
     model, meta = load_averaged(checkpoint)
     photos = Photos(list(sources), torch.device("cpu"))
     tune = meta.get("recipe", {}).get("tune", tune or Recipe.tune)
-    data = weights_bytes(model, photos.crops(CROPS, 384), name, tune)
+    crops = photos.crops(CROPS, 384)
+    centre(model, crops)
+    data = weights_bytes(model, crops, name, tune)
     out.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
     described: dict[str, Any] = {"name": name, "sha256": hashlib.sha256(data).hexdigest()}
