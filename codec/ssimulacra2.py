@@ -32,9 +32,7 @@ RADIUS = 4
 # Gaussian filter using truncated cosine functions, 2016; N = 5).
 TAPS = (0.2646211054881985, 0.2129285920104222, 0.1093353727774603, 0.0360111146583644, 0.0094143678096537)
 BLOCK = 256  # outputs that one multiplication with the band matrix gives
-EYE_PART = (
-    0.7  # of a distortion that follows eyes; the rest is squared error, which keeps colours and flat skies in place
-)
+EYE_PART = 0.7  # of a distortion that follows eyes; the rest, squared error, keeps colours and flat skies in place
 PRUNE = 0.1  # weights below are left out where gradients are needed: less than 1 % of the sum, and most of the time
 TINY = 1e-28  # keeps the slope of a 4-norm finite where a map is 0
 

@@ -28,7 +28,7 @@ from codec.ssimulacra2 import EYE_PART, weighted_sum
 from codec.train import __main__ as command
 from codec.train import directions, export, loop
 from codec.train.data import Photos
-from codec.train.distortion import squared_error, visible_error
+from codec.train.distortion import LIGHTNESS_PART, coloured_error, squared_error, visible_error
 from codec.train.grow import LargerNetworkError, at_lambdas, grow, latents_kept
 from codec.train.muon import Muon
 from tests.conftest import run
@@ -349,11 +349,19 @@ def test_tuning_for_the_eye_trains_a_mixture_of_squared_error_and_ssimulacra2(ph
     blurred = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
     noisy = (x + 0.05 * torch.randn(x.shape, generator=random)).clamp(0, 1)
     for x_hat in (blurred, noisy):
-        seen, mse = weighted_sum(x.double(), x_hat.double()), squared_error(x, x_hat)
+        seen, mse = weighted_sum(x.double(), x_hat.double()), coloured_error(x, x_hat)
         for lambda_ in (0.0006, 0.04):
             scale = 4.1 * (lambda_ / 0.0007) ** 0.118
             mixed = visible_error(x, x_hat, torch.tensor([lambda_]))
             assert mixed.item() == pytest.approx((EYE_PART * scale * seen + (1 - EYE_PART) * mse).item(), rel=0.01)
+
+
+def test_errors_of_lightness_and_of_colour_are_weighed_apart():
+    x = torch.full((1, 3, 8, 8), 0.5)
+    grey = x + 0.1
+    redder = x + torch.tensor([0.299, -0.299 * 0.299 / 0.587, 0.0])[:, None, None] * 0.1  # of the same lightness
+    assert coloured_error(x, grey).item() == pytest.approx(LIGHTNESS_PART * squared_error(x, grey).item(), rel=1e-4)
+    assert coloured_error(x, redder) > 2 * squared_error(x, redder)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -138,20 +138,25 @@ class OnnxEngine:
                     self._compiled[name] = self._runtime.compile(model, name.endswith(graphs.BFLOAT16))
         return self._compiled[name](inputs)
 
+    def _array(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """What a graph gives, where that is one array, to keep."""
+        results = self._run(name, inputs)  # has to live until it is copied
+        return results[0].copy()
+
     def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
         inputs = {"pixels": np.ascontiguousarray(pixels)[None], "row": np.array([row], np.int64)}
-        return self._run(f"g_a{graphs.BFLOAT16}" if self._runtime.has_bfloat16 else "g_a", inputs)[0].copy()
+        return self._array(f"g_a{graphs.BFLOAT16}" if self._runtime.has_bfloat16 else "g_a", inputs)
 
     def hyper_analyse(self, y: np.ndarray, row: int) -> np.ndarray:
-        return self._run("h_a", {"y": np.ascontiguousarray(y), "row": np.array([row], np.int64)})[0].copy()
+        return self._array("h_a", {"y": np.ascontiguousarray(y), "row": np.array([row], np.int64)})
 
     def synthesise(self, y_hat: np.ndarray, row: int) -> np.ndarray:
         inputs = {"row": np.array([row], np.int64)}
         if not self._runtime.has_bfloat16:
-            return self._run("g_s", inputs | {"y": np.ascontiguousarray(y_hat)})[0][0].copy()
+            return self._array("g_s", inputs | {"y": np.ascontiguousarray(y_hat)})[0]
         gain = np.exp(self._weights.networks["gain_y_inverse"][row].astype(np.float32))[:, None, None]
         inputs["y_high"], inputs["y_low"] = halves(y_hat * gain)
-        return self._run(f"g_s{graphs.BFLOAT16}", inputs)[0][0].copy()
+        return self._array(f"g_s{graphs.BFLOAT16}", inputs)[0]
 
     def start_z(self, row: int, height: int, width: int) -> tuple[Results, np.ndarray]:
         return self._started("z_start", height, width, {"row": np.array([row], np.int64)})
@@ -166,7 +171,7 @@ class OnnxEngine:
     def step(self, kind: str, t: int, started: Results, values: np.ndarray) -> np.ndarray:
         reduced, *guesses = started
         inputs = {"reduced": reduced, "values": values.reshape(1, -1, *values.shape[2:]), "guess": guesses[t]}
-        return by_position(self._run(f"{kind}_step_{t}", inputs)[0].copy())
+        return by_position(self._array(f"{kind}_step_{t}", inputs))
 
 
 def by_position(params: np.ndarray) -> np.ndarray:

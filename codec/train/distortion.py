@@ -35,7 +35,8 @@ def coloured_error(x: Tensor, x_hat: Tensor) -> Tensor:
 
 
 def visible_error(x: Tensor, x_hat: Tensor, lambdas: Tensor) -> Tensor:
-    """EYE_PART of what SSIMULACRA 2 sees, its weighted sum s0 in units of squared error; the rest squared error."""
+    """EYE_PART of what SSIMULACRA 2 sees, its weighted sum s0 in units of squared error; the rest squared error,
+    of colours more than of lightness."""
     with torch.autocast(x.device.type, enabled=False):
         seen = weighted_sum(x, x_hat.float().clamp(0, 1), PRUNED)
         return EYE_PART * as_squared_error(lambdas) * seen + (1 - EYE_PART) * coloured_error(x, x_hat)
