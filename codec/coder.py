@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable
 from copy import copy
 from functools import cached_property
 from threading import Lock
@@ -17,12 +15,13 @@ from PIL import Image
 from codec import container, engine, lossless, mixed, process, weights
 from codec.concurrency import in_flight
 from codec.container import LATENT, Container, Header
+from codec.decoding import synthesised
 from codec.errors import LatError, LimitError, MissingModelError
 from codec.lossless import OnError
-from codec.picture.image import Picture, as_picture, to_colour, to_grey, to_pillow
+from codec.picture.image import Picture, as_picture, to_colour, to_pillow
 from codec.settings import EFFORT, MAX_PIXELS, QUALITY, TILE, Settings
-from codec.tile import TileCoder, TileLatents
-from codec.tiles import Box, latent_bounds, picture_box, region_box, tile_box, tiles_in
+from codec.tile import TileCoder
+from codec.tiles import Box, picture_box, region_box, tile_box, tiles_in
 from codec.weights import Weights
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Codec:
         process.survive_fork(chosen)
         self.engine, self.tiles = chosen, TileCoder(self.weights, chosen)
 
-    def _for(self, tiles: int) -> Codec:
+    def for_tiles(self, tiles: int) -> Codec:
         """This codec, or a twin of it that shares out the cores among several tiles."""
         if tiles < 2 or self.engine.several is self.engine:
             return self
@@ -158,7 +157,7 @@ class Codec:
         height, width = picture.pixels.shape[:2]
         header = Header(width, height, picture.mode, settings.tile, self.fingerprint)
         count = header.grid[0] * header.grid[1]
-        done, lock, worker = itertools.count(1), Lock(), self._for(count)
+        done, lock, worker = itertools.count(1), Lock(), self.for_tiles(count)
 
         def step_done() -> None:
             with lock:
@@ -253,7 +252,7 @@ class Codec:
         )
         todo = list(tiles_in(header, under))
         out: np.ndarray | None = None  # not before a first tile has proved that the file means it
-        for done, (box, pixels) in enumerate(self._synthesised(file, todo, under, on_error), 1):
+        for done, (box, pixels) in enumerate(synthesised(self, file, todo, under, on_error), 1):
             if out is None:
                 out = np.empty((region.height, region.width, len(header.mode)), np.uint8)
             wanted = box * LATENT & region
@@ -264,63 +263,6 @@ class Codec:
         assert out is not None  # there is no region without a tile
         lossless.paste(out, region, file, on_error)
         return out
-
-    def _synthesised(
-        self, file: Container, todo: list[int], under: Box, on_error: OnError | None
-    ) -> Iterator[tuple[Box, np.ndarray]]:
-        """(latents, pixels (16h, 16w, C)) of each tile in `todo`; only pixels of latents in `under` are final.
-
-        Tiles are always synthesised whole, so that a region equals the crop of the picture to the last bit; latents
-        that none of its pixels depend on stay zero. Only tiles still in reach are kept.
-        """
-        header, bounds, reach = file.header, latent_bounds(file.header), self.cfg.decoder_reach
-        wanted = set(tiles_in(header, under.grow(reach, bounds)))
-        around = [tile_box(header, index).grow(reach, bounds) for index in todo]
-        order = iter(dict.fromkeys(t for seen in around for t in tiles_in(header, seen) if t in wanted))
-        decoded: dict[int, Future[TileLatents]] = {}
-        begun: deque[tuple[Box, Future[np.ndarray]]] = deque()
-        worker = self._for(len(wanted))
-        at_once = worker.engine.at_once
-        with in_flight(len(wanted), at_once) as pool:
-            for index, seen in zip(todo, around):
-                needed = [t for t in tiles_in(header, seen) if t in wanted]
-                missing = sum(other not in decoded for other in needed)
-                for other in itertools.islice(order, missing + at_once):  # and the next ones ahead
-                    decoded[other] = pool.submit(worker._decode_or_report, file, other, on_error)
-                y_hat = np.zeros((1, self.cfg.latents, seen.height, seen.width), np.float32)
-                for other in needed:
-                    theirs = tile_box(header, other)
-                    shared = theirs & seen
-                    source = decoded[other].result().y_hat[(..., *shared.shift(theirs.left, theirs.top).slices)]
-                    y_hat[(..., *shared.shift(seen.left, seen.top).slices)] = source
-                tile = decoded[index].result()
-                begun.append((tile_box(header, index), pool.submit(worker._synthesise, file, index, tile, y_hat, seen)))
-                if len(begun) > at_once:
-                    box, pixels = begun.popleft()
-                    yield box, pixels.result()
-                decoded = {k: v for k, v in decoded.items() if k >= index - header.grid[0] - 1}
-            for box, pixels in begun:
-                yield box, pixels.result()
-
-    def _synthesise(self, file: Container, index: int, tile: TileLatents, y_hat: np.ndarray, seen: Box) -> np.ndarray:
-        """Pixels (16h, 16w, C) of a tile, from the latents `seen` under and around it."""
-        header, box = file.header, tile_box(file.header, index)
-        if not file.tiles[index]:
-            return lossless.flat(header, box.height * LATENT, box.width * LATENT)
-        x = self.engine.synthesise(y_hat, tile.row)[(box.shift(seen.left, seen.top) * LATENT).slices]
-        if header.mode in ("L", "LA"):
-            x = to_grey(x)
-        return x if tile.alpha is None else np.concatenate([x, tile.alpha], 2)
-
-    def _decode_or_report(self, file: Container, index: int, on_error: OnError | None) -> TileLatents:
-        """One tile's latents; with `on_error` a damaged tile becomes a flat one."""
-        try:
-            return self.tiles.decode(file, index)
-        except LatError as error:
-            if on_error is None:
-                raise
-            on_error(index, error)
-            return self.tiles.flat(file, index)
 
 
 def refinement() -> Callable:

@@ -236,7 +236,7 @@ def centre(model: Model, crops: Tensor) -> None:
     for i, x in enumerate(crops):
         row = torch.tensor([i * 37 % model.cfg.rates])
         errors.append((model(x[None], row, noise=False)[0].clamp(0, 1) - x).mean((0, 2, 3)))
-    model.g_s.head.bias -= torch.stack(errors).mean(0).repeat_interleave(64)
+    model.g_s.head.bias.sub_(torch.stack(errors).mean(0).repeat_interleave(64))
 
 
 def weights_bytes(model: Model, crops: Tensor, name: str, tune: str) -> bytes:
