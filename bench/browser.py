@@ -42,12 +42,22 @@ class Page:
             raise
 
     def _attach(self, downloads: Path | None) -> None:
-        target = self.call("Target.getTargets")["targetInfos"][0]["targetId"]
+        target = self._first_page()
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "DOM"):
             self.call(f"{domain}.enable")
         if downloads:
             self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
+
+    def _first_page(self, timeout: float = 60) -> str:
+        """Its identifier; a browser that starts may have other targets before. Raises: TimeoutError."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            for target in self.call("Target.getTargets")["targetInfos"]:
+                if target["type"] == "page" and target["url"] == "about:blank":
+                    return target["targetId"]
+            time.sleep(0.05)
+        raise TimeoutError("Chromium opens no page")
 
     def __enter__(self) -> Page:
         return self
