@@ -56,11 +56,11 @@ class Codec:
 
     def for_tiles(self, tiles: int) -> Codec:
         """This codec, or a twin of it that shares out the cores among several tiles."""
-        if tiles < 2 or self.engine.several is self.engine:
+        shared = self.engine.several(tiles) if tiles > 1 else self.engine
+        if shared is self.engine:
             return self
         twin = copy(self)
-        twin.engine = self.engine.several
-        twin.tiles = self.tiles.by(twin.engine)
+        twin.engine, twin.tiles = shared, self.tiles.by(shared)
         return twin
 
     @classmethod
@@ -157,7 +157,11 @@ class Codec:
         height, width = picture.pixels.shape[:2]
         header = Header(width, height, picture.mode, settings.tile, self.fingerprint)
         count = header.grid[0] * header.grid[1]
-        done, lock, worker = itertools.count(1), Lock(), self.for_tiles(count)
+        worker, at_once = self, 2  # torch, which efforts take, shares its threads among tiles, and needs much memory
+        if not settings.steps:
+            worker = self.for_tiles(count)
+            at_once = worker.engine.at_once
+        done, lock = itertools.count(1), Lock()
 
         def step_done() -> None:
             with lock:
@@ -170,7 +174,7 @@ class Codec:
             step_done()
             return tile
 
-        with in_flight(count, worker.engine.at_once) as pool:
+        with in_flight(count, at_once) as pool:
             tiles = list(pool.map(encoded, range(count)))
         return Container(header, tiles, picture.metadata)
 

@@ -1,10 +1,12 @@
-"""Several tiles in flight."""
+"""Several tiles in flight, and what share of the cores each has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+
+MOST = 4
 
 
 class AtOnce(Executor):
@@ -16,9 +18,14 @@ class AtOnce(Executor):
         return future
 
 
+def shares(threads: int, tiles: int) -> int:
+    """Into how many equal parts threads are divided for so many tiles: MOST at most, for each takes memory."""
+    return max(n for n in range(1, min(MOST, threads, tiles) + 1) if threads % n == 0)
+
+
 @contextmanager
 def in_flight(tiles: int, at_once: int) -> Iterator[Executor]:
-    """What works on so many tiles, several at once.
+    """A pool of `at_once` threads for so many tiles.
 
     A single one stays in the caller's thread: another has neither memory nor OpenMP threads yet, and loses a quarter.
     """

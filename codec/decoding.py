@@ -35,7 +35,7 @@ def synthesised(
     wanted = set(tiles_in(header, under.grow(reach, bounds)))
     around = [tile_box(header, index).grow(reach, bounds) for index in todo]
     order = iter(dict.fromkeys(t for seen in around for t in tiles_in(header, seen) if t in wanted))
-    worker = codec.for_tiles(len(wanted))
+    worker = codec.for_tiles(len(todo))
     at_once = worker.engine.at_once
     decoded: dict[int, Future[TileLatents]] = {}
     begun: deque[tuple[Box, Future[np.ndarray]]] = deque()

@@ -76,6 +76,8 @@ class StructuralError(Distortion):
 class VisibleError(Distortion):
     """A quadratic form that follows SSIMULACRA 2's weighted sum where errors are small, and some squared error.
 
+    The mixture is that of training (train/distortion.py).
+
     The form has the sum's colours and scales. The 1-norm of a structure map is about the mean of var(e) / (2 var(x) +
     C₂), its 4-norm FOURTH times that; the maps of edges go with it. For the square root of var(e) stands e less what is
     left of it after two blurs, which passes about the same frequencies.
@@ -87,6 +89,7 @@ class VisibleError(Distortion):
         super().__init__(pixels, lambda_)
         height, width = pixels.shape[2:]
         self.weights = metric.PRUNED[:, : metric.scales_of(height, width)]
+        self.plain = (1 - metric.EYE_PART) * self.weight
         self.of_metric = metric.EYE_PART * lambda_ * height * width * metric.as_squared_error(lambda_)
         srgb = pixels / 255
         self.slope = torch.where(srgb <= 0.04045, 1 / 12.92, 2.4 / 1.055 * ((srgb + 0.055) / 1.055) ** 1.4) / 255
@@ -104,7 +107,7 @@ class VisibleError(Distortion):
 
     def residuals(self, x_hat: Tensor) -> list[Tensor]:
         error = self.error(x_hat)
-        found, light = [error * ((1 - metric.EYE_PART) * self.weight) ** 0.5], self.slope * error
+        found, light = [metric.coloured(error) * self.plain**0.5], self.slope * error
         for k, (cones, scale) in enumerate(self.scales):
             if k:
                 light = metric.halved(light)
@@ -117,7 +120,7 @@ class VisibleError(Distortion):
         error = self.error(x_hat)
         decoded = ((self.pixels + error) / 255).clamp(0, 1)
         seen = metric.weighted_sum(self.pixels / 255, decoded, self.weights).sum()
-        return self.of_metric * seen + (1 - metric.EYE_PART) * self.weight * error.square().sum()
+        return self.of_metric * seen + self.plain * metric.coloured(error).square().sum()
 
 
 DISTORTIONS: dict[str, type[Distortion]] = {

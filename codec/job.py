@@ -210,8 +210,9 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
             raise LimitError(
                 f"{size} is more than {options.max_pixels} pixels; raise --max-pixels if you trust the file"
             )
-        damaged: list[str] = []
-        image = decoded(file, options, damaged, progress)
+        found: list[tuple[int, str]] = []
+        image = decoded(file, options, found, progress)
+        damaged = [note for _, note in sorted(found)]  # tiles are decoded in any order
         encoded, notes = pictures.encode(image, format, options.picture_quality)
     except LatError as error:
         raise type(error)(f"{shown(job.source)}: {error}") from None
@@ -220,14 +221,16 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
     return Row(job.source, job.target, status, len(data), len(encoded), *image.size, notes=damaged + notes)
 
 
-def decoded(file: container.Container, options: Options, damaged: list[str], progress: Callable | None) -> Image.Image:
-    """The picture in a file; what is damaged of it goes to the list, where that is to be ignored.
+def decoded(
+    file: container.Container, options: Options, damaged: list[tuple[int, str]], progress: Callable | None
+) -> Image.Image:
+    """The picture in a file; what is damaged of it goes to the list, with its tile, where that is to be ignored.
 
     Raises: LatError.
     """
 
     def report(tile: int | None, error: LatError) -> None:
-        damaged.append(str(error) if tile is None else f"tile {tile}: {error}")
+        damaged.append((-1, str(error)) if tile is None else (tile, f"tile {tile}: {error}"))
 
     on_error = report if options.ignore_errors and not options.region else None
     if file.header.lossless:

@@ -5,7 +5,7 @@ Only CompressAI's two extension modules are loaded. Importing the package itself
 torchvision, and fails where a CPU build of torch meets the registry's torchvision.
 
 The decoder of that coder trusts its input: short or forged streams read past their end. So a stream is
-checked for size and decoded from a copy with ample zeros behind it; a CRC-32 of the latents follows in coder.py.
+checked for size and decoded from a copy with ample zeros behind it; a CRC-32 of the latents follows in tile.py.
 """
 
 from __future__ import annotations

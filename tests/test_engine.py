@@ -45,10 +45,11 @@ def test_threads_share_an_engine(by_engine, crop):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_decodes(by_engine, tmp_path):
+@pytest.mark.parametrize("tile", [64, 4])  # one, and several at the same time
+def test_a_forked_child_decodes(by_engine, tmp_path, tile):
     """In a process of its own: this one has threads that others started."""
     path = tmp_path / "a.lat"
-    path.write_bytes(by_engine.encode(np.zeros((40, 50, 3), np.uint8)))
+    path.write_bytes(by_engine.encode(np.zeros((40, 70, 3), np.uint8), tile=tile))
     result = run("-c", FORK, by_engine.engine.name, str(path), text=True)
     assert (result.returncode, result.stdout) == (0, "0\n"), result.stderr
 
@@ -79,6 +80,9 @@ def test_bfloat16_costs_a_fiftieth_of_a_decibel_at_most(codec, photo):
         data = codec.encode(pixels.astype(np.uint8), quality)
         errors = [np.mean((np.asarray(c.decode(data), float) - pixels) ** 2) for c in (codec, fast)]
         assert 10 * np.log10(errors[1] / errors[0]) <= 0.02
+        encoded = fast.encode(pixels.astype(np.uint8), quality)
+        error = np.mean((np.asarray(codec.decode(encoded), float) - pixels) ** 2)
+        assert 10 * np.log10(error / errors[0]) <= 0.02 and len(encoded) <= 1.002 * len(data) + 8
 
 
 @pytest.mark.skipif(not {"openvino", "onnxruntime"} <= {*NAMES}, reason="needs both")

@@ -24,11 +24,11 @@ from codec.config import PASSES, SIZES, Config
 from codec.latent import edit
 from codec.model import Model, log_lambdas, pass_masks
 from codec.rans import Tables
-from codec.ssimulacra2 import EYE_PART, weighted_sum
+from codec.ssimulacra2 import EYE_PART, LIGHTNESS_PART, weighted_sum
 from codec.train import __main__ as command
 from codec.train import directions, export, loop
 from codec.train.data import Photos
-from codec.train.distortion import LIGHTNESS_PART, coloured_error, squared_error, visible_error
+from codec.train.distortion import coloured_error, squared_error, visible_error
 from codec.train.grow import LargerNetworkError, at_lambdas, grow, latents_kept
 from codec.train.muon import Muon
 from tests.conftest import run

@@ -29,16 +29,14 @@ class Engine(Protocol):
     """The networks of one set of weights, for threads to share. Arrays are float32 (1, channels, height, width)."""
 
     name: str  # one of ENGINES
-
-    at_once: int  # how many tiles it should be given at once, where there are several
+    at_once: int  # how many tiles it should be given at the same time, where there are several
 
     @property
     def description(self) -> str:
         """Version and precision."""
 
-    @property
-    def several(self) -> Engine:
-        """The same for pictures of several tiles: the cores are shared out among those that are worked on at once."""
+    def several(self, tiles: int) -> Engine:
+        """The same for a picture of so many tiles: the cores are shared out among those that are worked on at once."""
 
     def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
         """uint8 (H, W, 3), both multiples of 16 -> y (1, M, H/16, W/16), ready for rounding."""
@@ -51,6 +49,8 @@ class Engine(Protocol):
 
     def start_z(self, row: int, height: int, width: int) -> tuple[Any, np.ndarray]:
         """What the passes over ẑ (1, Z, height, width) begin with: what `step` wants, and the parameters of pass 0.
+
+        The latter may be a view of memory that lasts as long as the former.
 
         Parameters: (4, 2, N/4, ⌈height/2⌉, ⌈width/2⌉), for each position of a 2×2 square first μ, then level, of the
         channels that the pass codes there; whole numbers in 2^-MU_BITS and 2^-LEVEL_BITS.

@@ -7,7 +7,6 @@ its threads cost a small picture more than they give. Latents are the same, whoe
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +37,8 @@ class BySize:
                 self._large = self._make()
         return self._large
 
-    @cached_property
-    def several(self) -> Engine:
-        twin = BySize(self.small.several, lambda: self.large.several)
-        twin.at_once = self.large.at_once
-        return twin
+    def several(self, tiles: int) -> Engine:
+        return BySize(self.small.several(tiles), lambda: self.large.several(tiles))
 
     def _for(self, height: int, width: int) -> Engine:
         return self.large if height * width >= LARGE else self.small

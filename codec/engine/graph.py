@@ -100,30 +100,34 @@ class Graph:
 
     def linear_analysis(self, x: str, scale: float, bfloat16: bool) -> str:
         """The shortcut of g_a from 8×8 patches of x · scale, whole numbers: 16×16 patches are 2×2 of them."""
-        weight, biases = (self.weights.networks[f"g_a.linear.{part}"].astype(np.float32) for part in ("weight", "bias"))
-        weight = weight.reshape(-1, 3, 2, 8, 2, 8).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 192, 2, 2)
-        weight, bias = weight * np.float32(scale), self.constant(biases)
+        patches, order, shape = (-1, 3, 2, 8, 2, 8), [0, 1, 3, 5, 2, 4], (-1, 192, 2, 2)
+        bias = self.stored("g_a.linear.bias")
         if not bfloat16:
-            return self.op("Conv", x, self.constant(weight), bias, strides=[2, 2])
-        high, rest = (self.constant(half) for half in halves(weight))
+            weight = self.stored("g_a.linear.weight", patches)
+            weight = self.op("Reshape", self.op("Transpose", weight, perm=order), self.constant(np.array(shape)))
+            return self.op("Conv", x, self.times(weight, scale), bias, strides=[2, 2])
+        exact = self.weights.networks["g_a.linear.weight"].astype(np.float32).reshape(patches)
+        exact = exact.transpose(order).reshape(shape) * np.float32(scale)
+        high, rest = (self.constant(half) for half in halves(exact))
         large = self.op("Conv", x, high, bias, strides=[2, 2])
         return self.add(self._unrounded(large), self._unrounded(self.op("Conv", x, rest, strides=[2, 2])))
 
     def linear_synthesis(self, y: str, low: str | None = None) -> str:
         """The shortcut of g_s to 8×8 patches. low: of y + low, where all that is multiplied fits bfloat16."""
-        weight, biases = (self.weights.networks[f"g_s.linear.{part}"].astype(np.float32) for part in ("weight", "bias"))
         order = np.arange(768).reshape(3, 2, 8, 2, 8).transpose(0, 2, 4, 1, 3).reshape(-1)  # the 2×2 of a patch last
-        weight, bias = weight.reshape(768, -1, 1, 1)[order], self.constant(biases[order])
+        weight, bias = (
+            self.op("Gather", v, self.constant(order), axis=0) for v in self._float_layer("g_s.linear", (1, 1))
+        )
         if low is None:
-            return self.upsample(self.op("Conv", y, self.constant(weight), bias))
-        high, rest = halves(weight)
+            return self.upsample(self.op("Conv", y, weight, bias))
+        high, rest = halves(self.weights.networks["g_s.linear.weight"].astype(np.float32).reshape(768, -1, 1, 1)[order])
         products = self.constant(np.concatenate([high, high, rest], axis=1))
         both = self.op("Concat", y, low, y, axis=1)
         return self.upsample(self._unrounded(self.op("Conv", both, products, bias)))
 
     def _unrounded(self, x: str) -> str:
-        """Sums of products in bfloat16 as the float32 that they are: OpenVINO rounds those of a last convolution too,
-        unless a simple operation follows that it can do on the way."""
+        """Sums of products in bfloat16 as the float32 that they are: OpenVINO rounds what a convolution gives, the last
+        one too, unless an operation follows that it fuses with it. This one does nothing: no sum is as large."""
         return self.clamp(x, 10**6)
 
     def down(self, x: str, name: str) -> str:

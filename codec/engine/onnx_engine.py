@@ -5,23 +5,25 @@ from __future__ import annotations
 import os
 import queue
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from threading import Lock
 from typing import Protocol
 
 import numpy as np
 
+from codec.concurrency import MOST, shares
 from codec.config import PASSES
 from codec.engine import graphs
 from codec.engine.graph import halves
 from codec.weights import Weights
 
 BUILDERS = graphs.ENCODER | graphs.DECODER | graphs.IN_BFLOAT16
-AT_ONCE = 4  # tiles in networks: more need memory, and threads that share one are nearly as fast. One is coded besides
 
 
 class Results(list):
-    """Arrays that a graph gave. Their memory may be the runtime's own, and is used again when this object goes."""
+    """Arrays that a graph gave. Their memory may be the runtime's own, and is used again when this list goes.
+
+    An array taken from it does not keep it.
+    """
 
     def __init__(self, arrays: Iterable[np.ndarray], give_back: Callable[[], None] = lambda: None):
         super().__init__(arrays)
@@ -40,11 +42,11 @@ class Runtime(Protocol):
     name: str
     description: str
     has_bfloat16: bool  # allowed, and fast here
-    at_once: int  # calls at the same time that are best for several tiles
+    threads: int
+    streams: int  # calls that run at the same time, each with its share of the threads
 
-    @property
-    def several(self) -> Runtime:
-        """The same, with its threads shared out among so many calls."""
+    def in_streams(self, count: int) -> Runtime:
+        """The same with so many; itself where that makes no difference."""
 
     def compile(self, model: bytes, bfloat16: bool) -> Run:
         """A function of inputs by name that threads may call at the same time; in float32, or in bfloat16."""
@@ -57,26 +59,24 @@ class OpenVino:
         import openvino
 
         self._core = openvino.Core()
-        self._threads, self._float32, self._streams = threads or cores(), float32, streams
-        self.at_once = min(AT_ONCE, self._threads) + 1
+        self.threads, self.streams, self._float32 = threads or cores(), streams, float32
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.has_bfloat16 = "BF16" in capabilities and not float32
         precision = "bfloat16" if self.has_bfloat16 else "float32"
         self.description = f"OpenVINO {openvino.__version__.split('-')[0]}, {precision}"
 
-    @property
-    def several(self) -> OpenVino:
-        return OpenVino(self._threads, self._float32, self.at_once - 1)
+    def in_streams(self, count: int) -> OpenVino:
+        return self if count == self.streams else OpenVino(self.threads, self._float32, count)
 
     def compile(self, model: bytes, bfloat16: bool) -> Run:
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
-            "INFERENCE_NUM_THREADS": self._threads,
-            "NUM_STREAMS": self._streams,
+            "INFERENCE_NUM_THREADS": self.threads,
+            "NUM_STREAMS": self.streams,
             "ENABLE_CPU_PINNING": False,  # a thread bound to a core would wait for what else runs there
         }
         compiled = self._core.compile_model(self._core.read_model(model), "CPU", settings)
-        idle: queue.SimpleQueue = queue.SimpleQueue()  # requests: each for one thread at a time, none is thrown away
+        idle: queue.SimpleQueue = queue.SimpleQueue()  # requests: each for one thread at a time
 
         def run(inputs: dict[str, np.ndarray]) -> Results:
             try:
@@ -92,20 +92,19 @@ class OpenVino:
 class OnnxRuntime:
     name = "onnxruntime"
     has_bfloat16 = False
-    at_once = 2  # they share the threads
+    streams = 1  # any number of calls share the threads
 
     def __init__(self, threads: int | None, float32: bool):
         import onnxruntime
 
         self._options = onnxruntime.SessionOptions()
-        self._options.intra_op_num_threads = threads or cores()
+        self.threads = self._options.intra_op_num_threads = threads or cores()
         self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession
         self.description = f"ONNX Runtime {onnxruntime.__version__}, float32"
 
-    @property
-    def several(self) -> OnnxRuntime:
+    def in_streams(self, count: int) -> OnnxRuntime:
         return self
 
     def compile(self, model: bytes, bfloat16: bool) -> Run:
@@ -120,15 +119,19 @@ class OnnxEngine:
     """codec.engine.Engine. A graph is compiled when it is first needed."""
 
     def __init__(self, weights: Weights, runtime: Runtime):
-        self.name, self.description, self.at_once = runtime.name, runtime.description, runtime.at_once
+        self.name, self.description = runtime.name, runtime.description
+        self.at_once = shares(runtime.threads, MOST) + 1  # one tile's symbols are coded besides
         self._weights, self._runtime = weights, runtime
+        self._several: dict[int, OnnxEngine] = {}
         self._compiled: dict[str, Run] = {}
         self._locks = {name: Lock() for name in BUILDERS}
 
-    @cached_property
-    def several(self) -> OnnxEngine:
-        runtime = self._runtime.several
-        return self if runtime is self._runtime else OnnxEngine(self._weights, runtime)
+    def several(self, tiles: int) -> OnnxEngine:
+        streams = shares(self._runtime.threads, tiles)
+        runtime = self._runtime.in_streams(streams)
+        if runtime is self._runtime:
+            return self
+        return self._several.setdefault(streams, OnnxEngine(self._weights, runtime))
 
     def _run(self, name: str, inputs: dict[str, np.ndarray]) -> Results:
         if name not in self._compiled:

@@ -90,8 +90,7 @@ class TorchEngine:
     def description(self) -> str:
         return f"torch {torch.__version__}, float32, on {self.device}"
 
-    @property
-    def several(self) -> TorchEngine:
+    def several(self, tiles: int) -> TorchEngine:
         return self
 
     def to(self, device: torch.device | str) -> TorchEngine:

@@ -40,13 +40,16 @@ class Layers(Protocol[T]):
     def conv(self, x: T, name: str, inputs: int | None = None) -> T:
         """Layer `name` of the weights, all divided by 2^shift, not rounded: 1×1, or depthwise 3×3 with zero padding.
 
-        inputs: it has more, which come later; these are its first.
+        inputs: only the first so many of its inputs; the rest of the sum is added by whoever asks.
         """
 
     def conv_parts(
         self, x: T, name: str, outputs: np.ndarray | None = None, inputs: np.ndarray | None = None, bias: bool = True
     ) -> T:
-        """For each of the four parts of x its own 1×1 layer: outputs (4, ·) and inputs (4, ·) of layer `name`."""
+        """For each of the four parts of x its own 1×1 layer: these outputs (4, ·) and inputs (4, ·) of layer `name`.
+
+        None stands for all of them. Without `bias`, the sum alone.
+        """
 
     def leaky(self, x: T) -> T:
         """x where it is positive, SLOPE · x elsewhere."""

@@ -11,13 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from codec.ssimulacra2 import EYE_PART, PRUNED, as_squared_error, weighted_sum
-
-# Squared errors of Y, Cb and Cr (ITU-R BT.601) in parts of what they are in those of R, G and B: SSIMULACRA 2 sees
-# lightness well and lets small things turn pale.
-LIGHTNESS_PART, COLOUR_PART = 0.6, 3.0
-TO_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
-SQUARES = (1.0, (0.344136**2 + 1.772**2) / 3, (1.402**2 + 0.714136**2) / 3)  # mean over R, G and B of an error in one
+from codec.ssimulacra2 import EYE_PART, PRUNED, as_squared_error, coloured, weighted_sum
 
 Distortion = Callable[[Tensor, Tensor, Tensor], Tensor]  # x, x̂ (N, 3, H, W) in 0 … 1, λ (N,) -> D (N,)
 
@@ -28,10 +22,8 @@ def squared_error(x: Tensor, x_hat: Tensor, lambdas: Tensor | None = None) -> Te
 
 
 def coloured_error(x: Tensor, x_hat: Tensor) -> Tensor:
-    """`squared_error` with lightness and colours weighed apart."""
-    error = torch.einsum("ij,njhw->nihw", x.new_tensor(TO_YCBCR), x_hat.float() - x)
-    parts = x.new_tensor([LIGHTNESS_PART, COLOUR_PART, COLOUR_PART]) * x.new_tensor(SQUARES)
-    return (error**2).mean((2, 3)) @ parts * 255**2
+    """`squared_error`, colours counting more than lightness."""
+    return (coloured(x_hat.float() - x) ** 2).mean((1, 2, 3)) * 255**2
 
 
 def visible_error(x: Tensor, x_hat: Tensor, lambdas: Tensor) -> Tensor:

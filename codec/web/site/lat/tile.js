@@ -52,8 +52,10 @@ async function passes(kind, { reduced, ...guesses }, height, width, reader, tabl
   for (let t = 0; t < 4; t++) {
     const guess = guesses[`guess_${t}`];
     const { rows, columns } = parts;
-    const inputs = () => ({ reduced, values: parts.before(t), guess, height, width, rows, columns });
-    const params = t === 0 ? guess : await network.step(kind, t, inputs());
+    const params =
+      t === 0
+        ? guess
+        : await network.step(kind, t, { reduced, values: parts.before(t), guess, height, width, rows, columns });
     const coded = parts.code(t, params, reader, tables);
     if (kind === "y") crc = crc32(new Uint8Array(coded.buffer), crc);
   }
