@@ -36,7 +36,7 @@ FIGURES = [
            "published.json"),
     Figure("judges", "--images KODAK --out RESULT", "kodak", 20, "judges.json"),
     Figure("speed", "--images KODAK --out RESULT", "kodak", 25, "speed.json"),
-    Figure("engines", "--images KODAK --out RESULT", "kodak", 4, "engines.json"),
+    Figure("engines", "--images KODAK --out RESULT", "kodak", 9, "engines.json"),
     Figure("exactness", "--images KODAK --out RESULT", "kodak", 5, "exactness.json"),
     Figure("effort", "--images KODAK --every 4 --out RESULT", "kodak", 60, "effort.json"),
     Figure("targets", "--images KODAK --out RESULT", "kodak", 20, "targets.json"),

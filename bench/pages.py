@@ -91,8 +91,8 @@ def headline() -> str:
 
 def large_rows() -> list[dict]:
     """Timings of the small network on the large picture, on a machine that does nothing else."""
-    rows = [r for r in result("engines")["idle"] if r["weights"].startswith("fast")]
-    return [r for r in rows if r["megapixels"] > 1 and r["threads"] > 1]
+    rows = [r for r in result("engines")["idle"] if r["weights"].startswith("fast") and r["processor"] != "as AVX2"]
+    return [r for r in rows if 1 < r["megapixels"] < 50 and r["threads"] > 1]
 
 
 def engines() -> str:
@@ -101,12 +101,41 @@ def engines() -> str:
     for state in ("idle", "busy"):
         for r in measured.get(state, []):
             rates = [f"{r['megapixels'] / r[f'{way}_s']:.2f}" for way in ("encode", "decode")]
-            size = f"{r['megapixels']:.3g} MP"
-            rows.append(
-                [state, r["engine"], r["weights"], size, *rates, f"{r['first_decode_s']:.2f}", str(r["peak_mb"])]
+            size, engine = (
+                f"{r['megapixels']:.3g} MP",
+                r["engine"] + (", as AVX2" if r["processor"] == "as AVX2" else ""),
             )
-    head = ["machine", "engine", "weights", "picture", "encode, MP/s", "decode, MP/s", "first decode, s", "peak, MB"]
+            what = [state, engine, r["weights"], size, str(r["threads"])]
+            rows.append([*what, *rates, f"{r['first_decode_s']:.2f}", str(r["peak_mb"])])
+    units = ["encode, MP/s", "decode, MP/s", "first decode, s", "peak, MB"]
+    head = ["machine", "engine", "weights", "picture", "threads", *units]
     return table(head, rows)
+
+
+def qualities() -> str:
+    """What `-q` gives on Kodak, on average."""
+    curves, rows = {name: result("kodak")["codecs"][name]["mean"] for name in ("lat", "lat-best")}, []
+    for i, setting in sorted(enumerate(curves["lat"]["setting"]), key=lambda at: at[1]):
+        row = [f"`-q {setting}`"]
+        for mean in curves.values():
+            row += [f"{mean['bpp'][i]:.2f}", f"{mean['ssimulacra2'][i]:.1f}", f"{mean['psnr'][i]:.1f} dB"]
+        rows.append(row)
+    columns = ("bits a pixel", "SSIMULACRA 2", "PSNR")
+    return table(["", *(f"{name}, {column}" for name in ("fast", "best") for column in columns)], rows)
+
+
+def judges() -> str:
+    """What judges say that nothing was trained on, at equal bytes."""
+    scores = {"butteraugli": "{:.2f}", "butteraugli_3_norm": "{:.2f}", "cvvdp": "{:.2f}"}
+    names = {"lat": "lat", "lat-best": "lat -m best", "lat-psnr": "lat --tune psnr"} | RIVALS
+    head = [
+        f"{label} at {bpp} bpp" for label in ("Butteraugli", "its 3-norm", "ColorVideoVDP") for bpp in (0.25, 0.5, 1)
+    ]
+    rows = []
+    for name, codec in result("judges")["codecs"].items():
+        at = codec["at"].values()
+        rows.append([names[name], *(form.format(a[key]) for key, form in scores.items() for a in at)])
+    return table(["", *head], rows)
 
 
 def ranges() -> str:
@@ -262,6 +291,8 @@ TABLES = {
     "rates": lambda: rates("lat"),
     "rates-best": lambda: rates("lat-best"),
     "ranges": ranges,
+    "qualities": qualities,
+    "judges": judges,
     "efforts": efforts,
     "targets": targets,
     "graphics": graphics,

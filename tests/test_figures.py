@@ -164,12 +164,13 @@ def test_engines(images, out, monkeypatch):
     def run(command, check):
         assert lat(*command[3:]).returncode == 0
 
-    monkeypatch.setattr(bench.engines, "measured", bench.engines.row)
+    monkeypatch.setattr(bench.engines, "measured", lambda *args, **environment: bench.engines.row(*args))
     monkeypatch.setattr(bench.engines, "busy", lambda processes: contextlib.nullcontext())
     monkeypatch.setattr(bench.engines, "subprocess", SimpleNamespace(run=run))
-    args = ["--megapixels", 0.02, "--best-megapixels", 0.02, "--repeats", 1, "--threads", 1]
+    args = ["--megapixels", 0.02, "--best-megapixels", 0.02, "--largest", 0.03, "--repeats", 1, "--threads", 1]
     found = outcome(out, "engines", "--images", images, *args)
-    assert len(found["idle"]) == 3 * len(found["busy"]) and "chosen" in found["processes_768x512"]
+    variants, in_float32 = len(found["busy"]), len(found["busy"]) - 1
+    assert len(found["idle"]) == 3 * variants + in_float32 + 1 and "chosen" in found["processes_768x512"]
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")

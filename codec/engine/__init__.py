@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from codec.concurrency import cores
 from codec.config import PASSES, POSITIONS
 from codec.engine.by_size import BySize
-from codec.engine.whole_numbers import LIMIT, Context, NumpyLayers, coded_in, known_before
+from codec.engine.whole_numbers import LIMIT, Context, NumpyLayers, first_features, first_guesses, known_before
 from codec.errors import LatError
 from codec.settings import ENGINES
 from codec.weights import Weights
@@ -82,47 +83,47 @@ def load(weights: Weights, name: str | None = None, threads: int | None = None, 
         raise LatError(f"engine {name} is not installed; installed: {', '.join(installed()) or 'none'}; {INSTALL}")
     if name is None and {"openvino", "onnxruntime"} <= {*installed()}:
         small = _first_exact(["onnxruntime", "torch"], weights, threads, float32)
-        return BySize(small, partial(_first_exact, installed(), weights, threads, float32))
+        return BySize(small, partial(_first_exact, installed(), weights, threads, float32), threads or cores())
     return _first_exact([name] if name else installed(), weights, threads, float32)
 
 
-def _first_exact(names: list[str], weights: Weights, threads: int | None, float32: bool) -> Engine:
+def _first_exact(names: list[str], weights: Weights, threads: int | None, float32: bool, streams: int = 1) -> Engine:
     """The first engine that sums exactly. Raises: LatError."""
     names = [n for n in (*names, *(SLOW for n in names if n == "torch")) if n == SLOW or n in installed()]
     for name in names:
-        engine = _load(name, weights, threads, float32)
+        engine = _load(name, weights, threads, float32, streams)
         if sums_exactly(engine, weights):
             return engine
     raise LatError(f"no engine sums exactly on this machine ({', '.join(names) or 'none is installed'}); {INSTALL}")
 
 
-def _load(name: str, weights: Weights, threads: int | None, float32: bool) -> Engine:
+def _load(name: str, weights: Weights, threads: int | None, float32: bool, streams: int) -> Engine:
     if name in ("torch", SLOW):
         return import_module("codec.engine.torch_engine").TorchEngine(weights, threads, slow=name == SLOW)
     module = import_module("codec.engine.onnx_engine")
-    return module.OnnxEngine(weights, module.RUNTIMES[name](threads, float32))
+    return module.OnnxEngine(weights, module.RUNTIMES[name](threads, float32, streams))
 
 
 def sums_exactly(engine: Engine, weights: Weights) -> bool:
     """Whether an engine agrees with float64, where large numbers meet (fast-math settings may round them)."""
-    row, height, width, channels = weights.config.rates // 2, 5, 3, weights.config.hyper
-    context, shift = Context(NumpyLayers(weights), "z", weights.config), weights.exact["z_context.known_shift"]
-    prior = weights.exact["z_prior"][row].astype(np.float64)[:, None, None]
-    guesses = [np.broadcast_to(prior[coded_in(t, channels).reshape(-1)], (2 * channels, 3, 2)) for t in range(PASSES)]
-    random, later = np.random.default_rng(0), range(1, PASSES)
+    height, width, half, channels = 5, 3, (3, 2), weights.config.latents
+    layers, random, later = NumpyLayers(weights), np.random.default_rng(0), range(1, PASSES)
+    context, shift = Context(layers, "y", weights.config), weights.exact["context.known_shift"]
+    z = random.integers(-LIMIT, LIMIT, (weights.config.hyper, 2, 1)).astype(np.float64)
     values = [
-        random.integers(-LIMIT, LIMIT, (4, t * channels // PASSES, 3, 2))
+        random.integers(-LIMIT, LIMIT, (4, t * channels // PASSES, *half))
         * 2.0 ** shift[known_before(t, channels), None, None]
         for t in later
     ]
-    started, first = engine.start_z(row, height, width)
-    found = [first, *(engine.step("z", t, started, v.astype(np.float32)) for t, v in zip(later, values))]
+    started, first = engine.start_y(z[None].astype(np.float32), height, width)
+    found = [first, *(engine.step("y", t, started, v.astype(np.float32)) for t, v in zip(later, values))]
+    guesses = first_guesses(layers, first_features(layers, z)[:, : 2 * half[0], : 2 * half[1]], channels)
     reduced = context.start(guesses)[:, :height, :width]
     expected = [
         guesses[0],
-        *(context.step(t, reduced, v.reshape(-1, 3, 2), guesses[t]) for t, v in zip(later, values)),
+        *(context.step(t, reduced, v.reshape(-1, *half), guesses[t]) for t, v in zip(later, values)),
     ]
-    inside = np.ones((height + 1, width + 1), bool)
+    inside = np.ones((2 * half[0], 2 * half[1]), bool)
     inside[height:], inside[:, width:] = False, False
     inside = np.stack([inside[i::2, j::2] for i, j in POSITIONS])[:, None]
-    return all(((f.reshape(4, -1, 3, 2) == e.reshape(4, -1, 3, 2)) | ~inside).all() for f, e in zip(found, expected))
+    return all(((f.reshape(4, -1, *half) == e.reshape(4, -1, *half)) | ~inside).all() for f, e in zip(found, expected))

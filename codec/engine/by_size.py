@@ -7,11 +7,13 @@ its threads cost a small picture more than they give. Latents are the same, whoe
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from codec.concurrency import shares
 from codec.container import LATENT
 
 if TYPE_CHECKING:
@@ -23,22 +25,25 @@ LARGE = 2048  # latents: half a megapixel
 class BySize:
     """codec.engine.Engine. What works on a tile depends on its size alone, so that pixels never change."""
 
-    def __init__(self, small: Engine, large: Callable[[], Engine]):
-        """large: gives the other engine, once it is needed."""
-        self.small, self._make, self._lock = small, large, Lock()
-        self._large: Engine | None = None
+    def __init__(self, small: Engine, large: Callable[[int], Engine], threads: int):
+        """large: gives the other engine, with so many streams to share the threads, once it is needed."""
+        self.small, self._make, self._threads = small, large, threads
+        self._streams, self._lock = 1, Lock()
+        self._made: dict[int, Engine] = {}  # by streams
         self.name, self.at_once = small.name, small.at_once
         self.description = f"{small.description}; OpenVINO from half a megapixel on"
 
     @property
     def large(self) -> Engine:
         with self._lock:
-            if self._large is None:
-                self._large = self._make()
-        return self._large
+            if self._streams not in self._made:
+                self._made[self._streams] = self._make(self._streams)
+            return self._made[self._streams]
 
     def several(self, tiles: int) -> Engine:
-        return BySize(self.small.several(tiles), lambda: self.large.several(tiles))
+        twin = copy(self)  # it shares what is made
+        twin.small, twin._streams = self.small.several(tiles), shares(self._threads, tiles)
+        return twin if twin._streams > 1 else self
 
     def _for(self, height: int, width: int) -> Engine:
         return self.large if height * width >= LARGE else self.small

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import queue
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Protocol
 
 import numpy as np
 
-from codec.concurrency import MOST, shares
+from codec.concurrency import MOST, cores, shares
 from codec.config import PASSES
 from codec.engine import graphs
 from codec.engine.graph import halves
 from codec.weights import Weights
 
+KINDS = "yz"  # with which the names of the entropy model's graphs begin: what needs one of them needs all of a kind
 BUILDERS = graphs.ENCODER | graphs.DECODER | graphs.IN_BFLOAT16
 
 
@@ -94,7 +95,7 @@ class OnnxRuntime:
     has_bfloat16 = False
     streams = 1  # any number of calls share the threads
 
-    def __init__(self, threads: int | None, float32: bool):
+    def __init__(self, threads: int | None, float32: bool, streams: int = 1):
         import onnxruntime
 
         self._options = onnxruntime.SessionOptions()
@@ -112,7 +113,7 @@ class OnnxRuntime:
         return lambda inputs: Results(session.run(None, inputs))
 
 
-RUNTIMES: dict[str, Callable[[int | None, bool], Runtime]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}
+RUNTIMES: dict[str, Callable[[int | None, bool, int], Runtime]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}
 
 
 class OnnxEngine:
@@ -135,11 +136,16 @@ class OnnxEngine:
 
     def _run(self, name: str, inputs: dict[str, np.ndarray]) -> Results:
         if name not in self._compiled:
-            with self._locks[name]:
-                if name not in self._compiled:
-                    model = BUILDERS[name](self._weights).SerializeToString()
-                    self._compiled[name] = self._runtime.compile(model, name.endswith(graphs.BFLOAT16))
+            together = [other for other in BUILDERS if other[0] == name[0] in KINDS] or [name]
+            with ThreadPoolExecutor(len(together)) as pool:  # it takes a while, and most of it one core
+                list(pool.map(self._compile, together))
         return self._compiled[name](inputs)
+
+    def _compile(self, name: str) -> None:
+        with self._locks[name]:
+            if name not in self._compiled:
+                model = BUILDERS[name](self._weights).SerializeToString()
+                self._compiled[name] = self._runtime.compile(model, name.endswith(graphs.BFLOAT16))
 
     def _array(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """What a graph gives, where that is one array, to keep."""
@@ -180,8 +186,3 @@ class OnnxEngine:
 def by_position(params: np.ndarray) -> np.ndarray:
     """(1, 2N, H, W) -> (4, 2, N/4, H, W)."""
     return params.reshape(PASSES, 2, -1, *params.shape[2:])
-
-
-def cores() -> int:
-    """Of this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
