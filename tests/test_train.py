@@ -27,8 +27,9 @@ from codec.rans import Tables
 from codec.ssimulacra2 import EYE_PART, LIGHTNESS_PART, weighted_sum
 from codec.train import __main__ as command
 from codec.train import directions, export, loop
+from codec.train.checkpoint import load_networks
 from codec.train.data import Photos
-from codec.train.distortion import coloured_error, squared_error, visible_error
+from codec.train.distortion import FLAT_PART, coloured_error, error_where_flat, squared_error, visible_error
 from codec.train.grow import LargerNetworkError, at_lambdas, grow, latents_kept
 from codec.train.muon import Muon
 from tests.conftest import run
@@ -349,11 +350,35 @@ def test_tuning_for_the_eye_trains_a_mixture_of_squared_error_and_ssimulacra2(ph
     blurred = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
     noisy = (x + 0.05 * torch.randn(x.shape, generator=random)).clamp(0, 1)
     for x_hat in (blurred, noisy):
-        seen, mse = weighted_sum(x.double(), x_hat.double()), coloured_error(x, x_hat)
+        seen, mse, flat = (
+            weighted_sum(x.double(), x_hat.double()),
+            coloured_error(x, x_hat),
+            error_where_flat(x, x_hat),
+        )
         for lambda_ in (0.0006, 0.04):
             scale = 4.1 * (lambda_ / 0.0007) ** 0.118
             mixed = visible_error(x, x_hat, torch.tensor([lambda_]))
-            assert mixed.item() == pytest.approx((EYE_PART * scale * seen + (1 - EYE_PART) * mse).item(), rel=0.01)
+            expected = EYE_PART * scale * seen + (1 - EYE_PART) * mse + FLAT_PART * flat
+            assert mixed.item() == pytest.approx(expected.item(), rel=0.01)
+
+
+def test_errors_count_more_where_the_picture_is_flat():
+    flat = torch.full((1, 3, 32, 32), 0.9)
+    busy = flat + 0.05 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(0))
+    assert error_where_flat(flat, flat + 0.01).item() == pytest.approx(
+        squared_error(flat, flat + 0.01).item(), rel=1e-3
+    )
+    assert error_where_flat(busy, busy + 0.01) < 0.2 * squared_error(busy, busy + 0.01)
+
+
+def test_a_decoder_can_be_trained_alone(shards, tmp_path):
+    start, out = tmp_path / "start.ckpt", tmp_path / "run.ckpt"
+    loop.train(TINY, loop.Recipe(batch=1, crop=64), [shards[1]], start, 3 / 60, "tiny")
+    recipe = loop.Recipe(batch=1, crop=64, decoder_only=True, ema=0.5)
+    loop.train(TINY, recipe, [shards[1]], out, 6 / 60, "tiny", start=start)
+    before, after = (load_networks(path)[0] for path in (start, out))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith(loop.DECODER) for name in changed)
 
 
 def test_errors_of_lightness_and_of_colour_are_weighed_apart():

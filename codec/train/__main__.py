@@ -39,6 +39,7 @@ from codec.train.loop import Recipe, train
     help="What bits are weighed against: squared error, or mostly SSIMULACRA 2.",
 )
 @click.option("--batch", type=int, default=Recipe.batch, show_default=True, help="Crops a step, of each process.")
+@click.option("--decoder-only", is_flag=True, help="Leave all but g_s as it is.")
 @click.option("--rate", type=float, default=1.0, show_default=True, help="Learning rate, in parts of the recipe's.")
 def main(
     size: str,
@@ -49,6 +50,7 @@ def main(
     start: Path | None,
     tune: str,
     batch: int,
+    decoder_only: bool,
     rate: float,
 ) -> None:
     """Train the codec's network on photographs; then `python -m codec.train.export`.
@@ -57,7 +59,8 @@ def main(
     """
     if out.exists() and not resume:
         raise click.UsageError(f"{out} exists: --resume goes on from it, another --out leaves it alone")
-    recipe = Recipe(batch=batch, lr_muon=rate * Recipe.lr_muon, lr_adam=rate * Recipe.lr_adam, tune=tune)
+    lr_muon, lr_adam = rate * Recipe.lr_muon, rate * Recipe.lr_adam
+    recipe = Recipe(batch=batch, lr_muon=lr_muon, lr_adam=lr_adam, tune=tune, decoder_only=decoder_only)
     try:
         train(SIZES[size], recipe, list(sources), out, minutes, size, resume, start)
     except LargerNetworkError as e:

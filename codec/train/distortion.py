@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codec.ssimulacra2 import EYE_PART, PRUNED, as_squared_error, coloured, weighted_sum
 
+FLAT, FLAT_PART = 4.0, 2.0  # variance (0..255 scale) that halves what an error counts; how much where there is none
 Distortion = Callable[[Tensor, Tensor, Tensor], Tensor]  # x, x̂ (N, 3, H, W) in 0 … 1, λ (N,) -> D (N,)
 
 
@@ -26,12 +28,21 @@ def coloured_error(x: Tensor, x_hat: Tensor) -> Tensor:
     return (coloured(x_hat.float() - x) ** 2).mean((1, 2, 3)) * 255**2
 
 
+def error_where_flat(x: Tensor, x_hat: Tensor) -> Tensor:
+    """`squared_error`, less where there is texture: by the variance of lightness around."""
+    grey = x.mean(1, keepdim=True) * 255
+    mean, square = (F.avg_pool2d(v, 9, 1, 4, count_include_pad=False) for v in (grey, grey * grey))
+    flat = 1 / (1 + (square - mean * mean).clamp_min(0) / FLAT)
+    return (flat * (x_hat.float() - x) ** 2).mean((1, 2, 3)) * 255**2
+
+
 def visible_error(x: Tensor, x_hat: Tensor, lambdas: Tensor) -> Tensor:
     """EYE_PART of what SSIMULACRA 2 sees, its weighted sum s0 in units of squared error; the rest squared error,
-    of colours more than of lightness."""
+    of colours more than of lightness. Errors where the picture is flat come on top: else white skies get a faint grid.
+    """
     with torch.autocast(x.device.type, enabled=False):
-        seen = weighted_sum(x, x_hat.float().clamp(0, 1), PRUNED)
-        return EYE_PART * as_squared_error(lambdas) * seen + (1 - EYE_PART) * coloured_error(x, x_hat)
+        seen = EYE_PART * as_squared_error(lambdas) * weighted_sum(x, x_hat.float().clamp(0, 1), PRUNED)
+        return seen + (1 - EYE_PART) * coloured_error(x, x_hat) + FLAT_PART * error_where_flat(x, x_hat)
 
 
 DISTORTIONS: dict[str, Distortion] = {"psnr": squared_error, "eye": visible_error}

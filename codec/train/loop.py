@@ -51,11 +51,13 @@ class Recipe:
     ema: float = 0.999
     seed: int = 0
     tune: str = "psnr"  # what the weights are for: a key of DISTORTIONS
+    decoder_only: bool = False  # all but g_s stays as it is
 
     def rate_factor(self, step: int, progress: float) -> float:
         return min(1.0, (step + 1) / self.warmup) * min(1.0, max(0.0, 1 - progress) / self.decay)
 
 
+DECODER = ("g_s.", "gain_dec", "gain_y_inverse")
 CHECKPOINT_SECONDS = 150
 CLOCK_STEPS = 10  # steps between looks at the clock: reading a value back waits for the device
 SHORTCUT_CROPS = 600  # whose patches the principal components are of
@@ -100,6 +102,9 @@ def optimizers(model: Model, recipe: Recipe, dtype: torch.dtype) -> dict[str, to
     matrices: list[Parameter] = []
     rest: list[Parameter] = []
     for name, p in model.named_parameters():
+        if recipe.decoder_only and not name.startswith(DECODER):
+            p.requires_grad_(False)
+            continue
         (matrices if p.ndim == 2 and name not in tables else rest).append(p)
     shortcut = model.g_s.linear.weight
     groups: list[dict[str, Any]] = [
