@@ -31,8 +31,9 @@ def coloured_error(x: Tensor, x_hat: Tensor) -> Tensor:
 def error_where_flat(x: Tensor, x_hat: Tensor) -> Tensor:
     """`squared_error`, less where there is texture: by the variance of lightness around."""
     grey = x.mean(1, keepdim=True) * 255
-    mean, square = (F.avg_pool2d(v, 9, 1, 4, count_include_pad=False) for v in (grey, grey * grey))
-    flat = 1 / (1 + (square - mean * mean).clamp_min(0) / FLAT)
+    mean = F.avg_pool2d(grey, 9, 1, 4, count_include_pad=False)
+    variance = F.avg_pool2d((grey - mean) ** 2, 9, 1, 4, count_include_pad=False)
+    flat = 1 / (1 + variance / FLAT)
     return (flat * (x_hat.float() - x) ** 2).mean((1, 2, 3)) * 255**2
 
 
