@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DEFAULT, BEST = "fast", "best"  # sizes
 NEWEST = {  # what a size stands for, by the metric that its weights are trained for
     "fast": {"psnr": "fast-6", "eye": "fast-8"},
-    "best": {"psnr": "best-6", "eye": "best-7"},
+    "best": {"psnr": "best-6", "eye": "best-8"},
 }
 FOR_PIXELS = NEWEST["fast"]["psnr"]  # what the tools on latents start with: they count squared errors
 
