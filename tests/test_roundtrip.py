@@ -8,6 +8,7 @@ from PIL import Image
 from codec import Codec, LatError, LimitError, container, tile, weights
 from codec.picture.image import from_pillow
 from codec.tiles import tile_box
+from codec.train.distortion import DISTORTIONS
 from tests.conftest import psnr
 
 SIZES = [(1, 1), (1, 40), (40, 1), (2, 3), (15, 17), (16, 16), (17, 31), (63, 65), (64, 64), (129, 100)]
@@ -42,13 +43,19 @@ def test_brightness_and_colour_stay(size, photo):
         assert np.abs(error.mean((0, 1))).max() < 0.3
 
 
-def test_wide_dead_zones_pay(codec, photo, monkeypatch):
-    pixels = np.asarray(photo.crop((200, 100, 712, 420)))
+@pytest.mark.parametrize("tune", DISTORTIONS)
+def test_wide_dead_zones_pay(tune, photo, monkeypatch):
+    """In bits and in what the weights were trained to weigh them against."""
+    codec, pixels = Codec.load("fast", tune=tune), np.asarray(photo.crop((200, 100, 712, 420)))
+
+    def tensor(picture: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255
 
     def cost(quality: float) -> float:
         data = codec.encode(pixels, quality)
-        error = np.asarray(codec.decode(data)).astype(float) - pixels
-        return 8 * len(data) + float(codec.model.lambdas[codec.cfg.row(quality)]) / 3 * float((error**2).sum())
+        lambdas = codec.model.lambdas[codec.cfg.row(quality)][None]
+        distortion = DISTORTIONS[tune](tensor(pixels), tensor(np.asarray(codec.decode(data))), lambdas)
+        return 8 * len(data) + (lambdas * distortion).item() * pixels.shape[0] * pixels.shape[1]
 
     wide = [cost(q) for q in (20, 50, 80)]
     monkeypatch.setattr(tile, "DEAD_ZONES", np.full_like(tile.DEAD_ZONES, 0.5))
