@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-MOST = 4
+MOST = 4  # tiles in networks at the same time
 
 
 class AtOnce(Executor):
