@@ -112,7 +112,7 @@ def refine(
     def cost(candidate: tuple[np.ndarray, np.ndarray]) -> float:
         y, z_hat = candidate
         decoded = around.copy()
-        decoded[(..., *own.slices)] = codec.tiles.quantise(y, z_hat, row)[0]
+        decoded[(..., *own.slices)] = codec.tiles.quantise(y, z_hat, row).values
         x_hat = to_tensor(codec.engine.synthesise(decoded, row)[(own * LATENT).slices]).to(engine.device)
         return 8 * len(codec.tiles.encode(y, z_hat, row)) + float(distortion.bits(x_hat))
 
@@ -120,7 +120,7 @@ def refine(
     objective = Objective(engine.model, whole, own, engine.rows(row), distortion)
     start = whole[(..., *own.slices)]
     found = [(start, z), *descend(objective, start, z, settings.steps, step_done)]
-    candidates = ((y.cpu().numpy(), codec.tiles.quantise_z(z.cpu().numpy(), row)) for y, z in found)
+    candidates = ((y.cpu().numpy(), codec.tiles.quantise_z(z.cpu().numpy(), row).values) for y, z in found)
     return min(candidates, key=cost)
 
 

@@ -23,7 +23,7 @@ from codec import plain_rans
 from codec.errors import DesyncError, FormatError
 
 PRECISION = 16  # bits of the frequency tables
-SYMBOL_LIMIT = 2**15  # |symbol| in a valid file
+SYMBOL_LIMIT = 2**14  # |symbol| in a valid file: ŷ and ẑ in units of 2^-6 stay exact in float32
 SHIFT = 128  # makes most symbols bytes, which Python turns into arrays several times as fast as other numbers
 NEAR = 16  # |symbol| up to which `Tables.bits` knows the cost
 
@@ -170,6 +170,6 @@ class SymbolReader:
         except ValueError:  # some are larger than a byte
             symbols = np.array(values, np.int64)
         symbols -= SHIFT
-        if len(symbols) and max(symbols.max(), -symbols.min()) >= SYMBOL_LIMIT:
+        if len(symbols) and max(symbols.max(), -symbols.min()) > SYMBOL_LIMIT:
             raise DesyncError("a decoded symbol is out of range: the stream was forged or damaged")
         return symbols

@@ -24,12 +24,13 @@ def test_numpy_integers_agree_to_the_last_bit(codec, photo, row):
     z = codec.engine.hyper_analyse(y, row)
     indices = np.zeros_like(y, np.uint8)
 
-    def visit(t, mu, index):
-        entropy_model.scatter(indices, t, index)
-        return np.rint(entropy_model.gather(y, t) - mu) * (index > 0)
-
-    z_hat = codec.tiles.quantise_z(z, row)
-    y_hat, _ = codec.tiles.entropy.run(z_hat, row, 12, 19, visit)
+    z_hat = codec.tiles.quantise_z(z, row).values
+    passes = codec.tiles.entropy.y(z_hat, row, 12, 19)
+    for t in passes:
+        mu, _ = passes.predict()
+        entropy_model.scatter(indices, t, passes.index)
+        passes.put(np.rint(passes.gather(y) - mu))
+    y_hat = passes.values()
 
     def symbols_of(values):
         return lambda at, mu, index: np.round(values[at] - (mu / 64).astype(np.float32)).astype(np.int64)

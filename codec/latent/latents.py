@@ -118,7 +118,7 @@ class Latents:
         y_hat = np.empty_like(self.y_hat)
         z_hat = np.empty((codec.cfg.hyper, *(-(-n // HYPER) for n in y_hat.shape[1:])), np.float32)
         for box, (y, z) in zip(self.tiles(), self._tiles(codec)):
-            y_hat[(..., *box.slices)] = codec.tiles.quantise(y, z, self.row)[0][0]
+            y_hat[(..., *box.slices)] = codec.tiles.quantise(y, z, self.row).values[0]
             z_hat[(..., *hyper_box(box).slices)] = z[0]
         return replace(self, y_hat=y_hat, z_hat=z_hat)
 
@@ -176,7 +176,7 @@ class Latents:
         for box in self.tiles():
             y = self.y_hat[(None, ..., *box.slices)]
             if self.z_hat is None:
-                yield y, codec.tiles.quantise_z(codec.engine.hyper_analyse(y, self.row), self.row)
+                yield y, codec.tiles.quantise_z(codec.engine.hyper_analyse(y, self.row), self.row).values
             else:
                 yield y, self.z_hat[(None, ..., *hyper_box(box).slices)]
 
