@@ -7,7 +7,7 @@ from collections.abc import Callable
 from copy import copy
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -27,7 +27,7 @@ from codec.weights import Weights
 if TYPE_CHECKING:
     import torch
 
-    from codec.engine.torch_engine import TorchEngine
+    from codec.engine.torch_engine import TorchTransforms
     from codec.model import Model
 
 Progress = Callable[[int, int], None]  # tiles done, tiles in all; with effort, steps of tiles
@@ -52,7 +52,7 @@ class Codec:
 
     def _use(self, chosen: engine.Engine) -> None:
         process.survive_fork(chosen)
-        self.engine, self.tiles = chosen, TileCoder(self.weights, chosen)
+        self.engine, self.tiles = chosen, TileCoder(self.weights, chosen.entropy)
 
     def for_tiles(self, tiles: int) -> Codec:
         """This codec, or a twin of it that shares out the cores among several tiles."""
@@ -60,7 +60,7 @@ class Codec:
         if shared is self.engine:
             return self
         twin = copy(self)
-        twin.engine, twin.tiles = shared, self.tiles.by(shared)
+        twin.engine, twin.tiles = shared, self.tiles.by(shared.entropy)
         return twin
 
     @classmethod
@@ -90,19 +90,21 @@ class Codec:
         return cls.load(weights.name_for(parsed(data).header.model))
 
     @cached_property
-    def torch_engine(self) -> TorchEngine:
-        """The networks as torch has them, whatever else evaluates them otherwise: for gradients."""
-        found = self.engine if self.engine.name == "torch" else engine.load(self.weights, "torch")
-        return cast("TorchEngine", found)
+    def torch_transforms(self) -> TorchTransforms:
+        """The transforms as torch has them, whatever else evaluates them otherwise: for gradients."""
+        from codec.engine.torch_engine import TorchTransforms
+
+        found = self.engine.transforms
+        return found if isinstance(found, TorchTransforms) else TorchTransforms(self.weights)
 
     @property
     def model(self) -> Model:
         """The float networks, as torch modules."""
-        return self.torch_engine.model
+        return self.torch_transforms.model
 
     def to(self, device: torch.device | str) -> Codec:
         """This codec by torch, with g_a, g_s and h_a on a device; entropy coding stays on the CPU."""
-        self._use(self.torch_engine.to(device))
+        self._use(self.engine.by_torch(self.torch_transforms.to(device)))
         return self
 
     def require(self, header: Header) -> None:
@@ -199,7 +201,7 @@ class Codec:
             y, z = refinement()(self, pixels, box, settings, step_done)
         else:
             y = self.analyse(pixels, box, row)
-            z = self.engine.hyper_analyse(y, row)
+            z = self.engine.transforms.hyper_analyse(y, row)
         alpha = pixels[(*(box * LATENT).slices, -1)] if pixels.shape[2] in (2, 4) else None
         return self.tiles.encode(y, z, row, alpha, settings.threshold)
 
@@ -212,7 +214,7 @@ class Codec:
         missing = (seen.height * LATENT - part.shape[0], seen.width * LATENT - part.shape[1])
         if any(missing):
             part = np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-        return self.engine.analyse(part, row)[(..., *box.shift(seen.left, seen.top).slices)]
+        return self.engine.transforms.analyse(part, row)[(..., *box.shift(seen.left, seen.top).slices)]
 
     # -- decoding ------------------------------------------------------------------------------------------------
 

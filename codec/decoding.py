@@ -78,7 +78,7 @@ def synthesise(
     header, box = file.header, tile_box(file.header, index)
     if not file.tiles[index]:
         return lossless.flat(header, box.height * LATENT, box.width * LATENT)
-    x = codec.engine.synthesise(y_hat, tile.row)[(box.shift(seen.left, seen.top) * LATENT).slices]
+    x = codec.engine.transforms.synthesise(y_hat, tile.row)[(box.shift(seen.left, seen.top) * LATENT).slices]
     if header.mode in ("L", "LA"):
         x = to_grey(x)
     return x if tile.alpha is None else np.concatenate([x, tile.alpha], 2)

@@ -101,7 +101,7 @@ def refine(
     codec: Codec, pixels: np.ndarray, box: Box, settings: Settings, step_done: Callable[[], None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """y and ẑ of the latents in `box` of a picture (H, W, C): those whose file costs least in bits + λ · distortion."""
-    engine, row = codec.torch_engine, codec.cfg.row(settings.quality)
+    engine, row = codec.torch_transforms, codec.cfg.row(settings.quality)
     height, width = pixels.shape[:2]
     seen = box.grow(codec.cfg.decoder_reach, Box(0, 0, -(-width // LATENT), -(-height // LATENT)))
     around, own = codec.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
@@ -113,10 +113,10 @@ def refine(
         y, z_hat = candidate
         decoded = around.copy()
         decoded[(..., *own.slices)] = codec.tiles.quantise(y, z_hat, row).values
-        x_hat = to_tensor(codec.engine.synthesise(decoded, row)[(own * LATENT).slices]).to(engine.device)
+        x_hat = to_tensor(codec.engine.transforms.synthesise(decoded, row)[(own * LATENT).slices]).to(engine.device)
         return 8 * len(codec.tiles.encode(y, z_hat, row)) + float(distortion.bits(x_hat))
 
-    whole, z = (torch.from_numpy(v).to(engine.device) for v in (around, codec.engine.hyper_analyse(y, row)))
+    whole, z = (torch.from_numpy(v).to(engine.device) for v in (around, codec.engine.transforms.hyper_analyse(y, row)))
     objective = Objective(engine.model, whole, own, engine.rows(row), distortion)
     start = whole[(..., *own.slices)]
     found = [(start, z), *descend(objective, start, z, settings.steps, step_done)]

@@ -1,7 +1,7 @@
 """The passes over ẑ and ŷ: from what is known, μ and σ of what comes next; the same on every machine.
 
-An engine evaluates the networks in whole numbers (`engine/whole_numbers.py`). Here their results become table indices
-in coding order, and the symbols that are put in their place become the latents that the next pass knows.
+An engine evaluates the networks in whole numbers (`engine/integer_networks.py`). Here their results become table
+indices in coding order, and the symbols that are put in their place become the latents that the next pass knows.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from codec.config import GROUP_OF_PASS, PASSES, POSITIONS, SIGMA_LEVELS, SIGMA_MAX, SIGMA_MIN
-from codec.engine import Engine
-from codec.engine.whole_numbers import LIMIT, check
+from codec.engine import EntropyNetworks, Predictor
+from codec.engine.integer_networks import LIMIT
 from codec.weights import Weights
 
 MU_BITS = 6  # μ, ŷ and ẑ are multiples of 2^-6
 LEVEL_BITS = 5  # σ leaves as its position on the log-spaced table, in 1/32 of a step
+MU_STEP = np.float32(1 / 2**MU_BITS)  # exact, whatever rounding mode another library left: 2.0**-MU_BITS is not
 LEVEL_STEP = math.log(SIGMA_MAX / SIGMA_MIN) / (SIGMA_LEVELS - 1)  # of log σ
 SIGMAS = np.geomspace(SIGMA_MIN, SIGMA_MAX, SIGMA_LEVELS).astype(np.float32)
 GAIN_BITS = 8  # of the gain that undoes the scaling of ẑ
@@ -48,26 +48,23 @@ def _fill(views: list[np.ndarray], values: np.ndarray) -> None:
 
 
 class EntropyModel:
-    """μ and σ of ẑ and ŷ by an engine."""
+    """μ and σ of ẑ and ŷ."""
 
-    def __init__(self, weights: Weights, engine: Engine):
-        """Raises: FormatError."""
-        check(weights)
-        self.engine, self.config = engine, weights.config
+    def __init__(self, weights: Weights, networks: EntropyNetworks):
+        self.networks, self.config = networks, weights.config
         self.z_gain = weights.exact["z_gain"].astype(np.int64)[:, :, None, None]  # (rates, Z, 1, 1)
 
     def z(self, row: int, height: int, width: int) -> Passes:
         """The passes over ẑ (1, Z, height, width) at a rate row."""
-        started = self.engine.start_z(row, height, width)
-        return Passes(self.engine, "z", started, (1, self.config.hyper, height, width))
+        return Passes(self.networks.start_z(row, height, width), (1, self.config.hyper, height, width))
 
     def y(self, z_hat: np.ndarray, row: int, height: int, width: int) -> Passes:
         """The passes over ŷ (1, M, height, width), given ẑ; their CRC-32 begins with the row."""
         bits = MU_BITS + GAIN_BITS
         z = (z_hat * 2**MU_BITS).astype(np.int64) * self.z_gain[row]
         z = np.clip((z + 2 ** (bits - 1)) >> bits, -LIMIT, LIMIT).astype(np.float32)
-        started = self.engine.start_y(z, height, width)
-        return Passes(self.engine, "y", started, (1, self.config.latents, height, width), zlib.crc32(bytes([row])))
+        predictor = self.networks.start_y(z, height, width)
+        return Passes(predictor, (1, self.config.latents, height, width), zlib.crc32(bytes([row])))
 
 
 class Passes:
@@ -81,46 +78,39 @@ class Passes:
     At the smallest σ a residual is other than 0 once in 50,000 times: such positions have no symbol and take their μ.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        kind: str,
-        started: tuple[Any, np.ndarray],
-        shape: tuple[int, int, int, int],
-        crc: int = 0,
-    ):
-        """started: what the engine's `start_y` or `start_z` gave for values of this shape, (1, N, H, W)."""
+    def __init__(self, predictor: Predictor, shape: tuple[int, int, int, int], crc: int = 0):
+        """predictor: of values of this shape, (1, N, H, W)."""
         self.crc = crc  # CRC-32 of all values so far, in coding order
-        self._engine, self._kind, self._shape = engine, kind, shape
-        self._started, self._parameters = started
+        self._predictor, self._shape = predictor, shape
         height, width = shape[2:]
         half = -(-height // 2), -(-width // 2)
         self._inside = [np.s_[..., : -(-(height - i) // 2), : -(-(width - j) // 2)] for i, j in POSITIONS]
         self._known = np.zeros((len(POSITIONS), PASSES, shape[1] // PASSES, *half), np.float32)  # by position and pass
 
     def __iter__(self) -> Iterator[int]:
-        for self._t in range(PASSES):
-            yield self._t
+        try:
+            for self._t in range(PASSES):
+                yield self._t
+        finally:
+            self._predictor.close()
 
     def predict(self) -> tuple[np.ndarray, np.ndarray]:
         """Flat μ (float32, in units of y) and table indices (uint8, above 0) of the symbols of this pass, in order."""
-        t, known = self._t, self._known
-        if t:
-            values = known[:, :t].reshape(len(known), -1, *known.shape[3:])
-            self._parameters = self._engine.step(self._kind, t, self._started, values)
+        known = self._known[:, : self._t].reshape(len(POSITIONS), -1, *self._known.shape[3:])
+        parameters = self._predictor.parameters(self._t, known)
         self._mu, level = (
-            np.concatenate([p[k][at].reshape(-1) for p, at in zip(self._parameters, self._inside)]) for k in (0, 1)
+            np.concatenate([p[k][at].reshape(-1) for p, at in zip(parameters, self._inside)]) for k in (0, 1)
         )
         level += 2 ** (LEVEL_BITS - 1)
-        level *= 2.0**-LEVEL_BITS
+        level /= 2**LEVEL_BITS
         self.index = np.clip(level, 0, SIGMA_LEVELS - 1, out=level).astype(np.uint8)
         self._coded = np.flatnonzero(self.index > 0)  # four times as fast as that of numbers
-        return self._mu[self._coded] * np.float32(2.0**-MU_BITS), self.index[self._coded]
+        return self._mu[self._coded] * MU_STEP, self.index[self._coded]
 
     @property
     def mu(self) -> np.ndarray:
         """Flat μ of all positions of this pass, as `index` has their table indices; until `put`."""
-        return self._mu * np.float32(2.0**-MU_BITS)
+        return self._mu * MU_STEP
 
     def gather(self, array: np.ndarray) -> np.ndarray:
         """What an array (1, N, H, W) has where this pass has a symbol, flat, in coding order."""
@@ -140,5 +130,5 @@ class Passes:
             for t, groups in enumerate(GROUP_OF_PASS):
                 first = groups[position] * group
                 view = result[0, first : first + group, i::2, j::2]
-                np.multiply(self._known[position, t][at], np.float32(2.0**-MU_BITS), out=view)
+                np.multiply(self._known[position, t][at], MU_STEP, out=view)
         return result

@@ -13,7 +13,7 @@ import numpy as np
 from codec import container, entropy_model
 from codec.config import DEAD_ZONE, DEAD_ZONE_MAX, PASSES
 from codec.container import LATENT, Container
-from codec.engine import Engine
+from codec.engine import EntropyNetworks
 from codec.entropy_model import EntropyModel, Passes
 from codec.errors import DesyncError, FormatError
 from codec.rans import SYMBOL_LIMIT, SymbolReader, SymbolWriter, Tables
@@ -46,11 +46,11 @@ class Quantised:
 class TileCoder:
     """The entropy model and the frequency tables of one set of weights."""
 
-    def __init__(self, weights: Weights, engine: Engine):
+    def __init__(self, weights: Weights, networks: EntropyNetworks):
         """Raises: FormatError."""
         self.config = weights.config
         try:
-            self.entropy = EntropyModel(weights, engine)
+            self.entropy = EntropyModel(weights, networks)
             counted, gaussian, self.z_tables = (
                 Tables.unpack(*(weights.tables[f"{label}.{part}"] for part in ("cdf", "length", "offset")))
                 for label in ("y", "y_gaussian", "z")
@@ -60,11 +60,11 @@ class TileCoder:
         # a tile takes what is cheaper: after effort, the second
         self.y_tables = counted, gaussian.continued(counted)
 
-    def by(self, engine: Engine) -> TileCoder:
-        """The same, with its networks evaluated by another engine."""
+    def by(self, networks: EntropyNetworks) -> TileCoder:
+        """The same, with its networks evaluated by others."""
         twin = copy(self)
         twin.entropy = copy(self.entropy)
-        twin.entropy.engine = engine
+        twin.entropy.networks = networks
         return twin
 
     def encode(

@@ -161,7 +161,7 @@ def test_synthesis_of_tiles_equals_synthesis_of_the_whole(codec, photo):
     y_hat = np.empty((1, codec.cfg.latents, 18, 20), np.float32)
     for box, found in tiles:
         y_hat[(..., *box.slices)] = found.y_hat
-    whole = codec.engine.synthesise(y_hat, tiles[0][1].row)[:288, :320].astype(int)
+    whole = codec.engine.transforms.synthesise(y_hat, tiles[0][1].row)[:288, :320].astype(int)
     assert np.abs(whole - np.asarray(codec.decode(data)).astype(int)).max() <= 1
 
 

@@ -55,7 +55,7 @@ def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
     for box in latents.tiles():
         y = latents.y_hat[(None, ..., *box.slices)]
         excess = np.zeros_like(y)
-        z_hat = codec.tiles.quantise_z(codec.engine.hyper_analyse(y, latents.row), latents.row).values
+        z_hat = codec.tiles.quantise_z(codec.engine.transforms.hyper_analyse(y, latents.row), latents.row).values
         passes = codec.tiles.entropy.y(z_hat, latents.row, box.height, box.width)
         for t in passes:
             mu, _ = passes.predict()

@@ -100,7 +100,7 @@ class Latents:
         bounds, reach = Box(0, 0, *self.grid), codec.cfg.decoder_reach
         for box in self.tiles():
             seen = box.grow(reach, bounds)
-            x = codec.engine.synthesise(self.y_hat[(None, ..., *seen.slices)], self.row)
+            x = codec.engine.transforms.synthesise(self.y_hat[(None, ..., *seen.slices)], self.row)
             x = x[(box.shift(seen.left, seen.top) * LATENT).slices]
             target = out[(box * LATENT).slices]
             target[:] = (to_grey(x) if self.mode == "L" else x)[: target.shape[0], : target.shape[1]]
@@ -176,7 +176,7 @@ class Latents:
         for box in self.tiles():
             y = self.y_hat[(None, ..., *box.slices)]
             if self.z_hat is None:
-                yield y, codec.tiles.quantise_z(codec.engine.hyper_analyse(y, self.row), self.row).values
+                yield y, codec.tiles.quantise_z(codec.engine.transforms.hyper_analyse(y, self.row), self.row).values
             else:
                 yield y, self.z_hat[(None, ..., *hyper_box(box).slices)]
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from codec import entropy_model
 from codec.coder import Codec
 from codec.config import PASSES, SIGMA_MIN, Config
-from codec.engine.whole_numbers import LIMIT, SUM_LIMIT
+from codec.engine.integer_networks import LIMIT, SUM_LIMIT
 from codec.model import Block, Context, Depthwise, Model, Pointwise
 from codec.rans import quantise_pmf
 from codec.train.checkpoint import load_networks
@@ -190,7 +190,7 @@ def counted(codec: Codec, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
         row = i * 37 % codec.cfg.rates
         with torch.inference_mode():
             y = codec.model.analyse(x[None], torch.tensor([row])).numpy()
-        of_z = codec.tiles.quantise_z(codec.engine.hyper_analyse(y, row), row)
+        of_z = codec.tiles.quantise_z(codec.engine.transforms.hyper_analyse(y, row), row)
         of_y = codec.tiles.quantise(y, of_z.values, row)
         for count, quantised in zip(counts, (of_y, of_z)):
             for symbols, index in quantised.coded:

@@ -44,7 +44,7 @@ function dequantised(values, gain, size) {
 }
 
 /**
- * The four passes over y or z: `started` is what the graph {kind}_start gave (codec/engine/graphs.py).
+ * The four passes over y or z: `started` is what the graph {kind}_start gave (codec/engine/onnx_graphs.py).
  * -> { values: Float32Array (N, height, width) in 1/64, crc: of the values in coding order }.
  */
 async function passes(kind, { reduced, ...guesses }, height, width, reader, tables, network, crc = 0) {
