@@ -132,7 +132,7 @@ class TileCoder:
         def read(tables: Tables, t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
             used = np.flatnonzero(index > 0)  # four times as fast as that of numbers
             symbols = np.zeros_like(mu)
-            symbols[used] = np.clip(reader.get(index[used], tables), -SYMBOL_LIMIT, SYMBOL_LIMIT)
+            symbols[used] = reader.get(index[used], tables)
             return symbols
 
         z_hat = self.entropy.hyper(row, hyper.height, hyper.width, partial(read, self.z_tables))
@@ -189,6 +189,8 @@ def unpack_alpha(data: bytes, box: Box) -> np.ndarray:
         rows = decoder.decompress(data, count + 1)
     except zlib.error as error:
         raise FormatError(f"alpha of a tile is damaged: {error}") from None
+    if not decoder.eof or decoder.unused_data:
+        raise FormatError(f"alpha of a tile is no zlib stream of {count} samples, whole and with nothing behind it")
     if len(rows) != count:
         raise FormatError(f"alpha of a tile does not have {count} samples")
     inside[:] = np.cumsum(np.frombuffer(rows, np.uint8).reshape(inside.shape), axis=0, dtype=np.uint8)
