@@ -194,6 +194,8 @@ def unpack_alpha(data: bytes, box: Box) -> np.ndarray:
         rows = decoder.decompress(data, count + 1)
     except zlib.error as error:
         raise FormatError(f"alpha of a tile is damaged: {error}") from None
+    if not decoder.eof or decoder.unused_data:
+        raise FormatError(f"alpha of a tile is no zlib stream of {count} samples, whole and with nothing behind it")
     if len(rows) != count:
         raise FormatError(f"alpha of a tile does not have {count} samples")
     inside[:] = np.cumsum(np.frombuffer(rows, np.uint8).reshape(inside.shape), axis=0, dtype=np.uint8)

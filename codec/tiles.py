@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codec.container import HYPER, LATENT, Container, Header
+from codec.container import HYPER, LATENT, MAX_PATCH, Container, Header
 from codec.errors import LatError
 
 
@@ -30,6 +30,10 @@ class Box:
     @property
     def height(self) -> int:
         return self.bottom - self.top
+
+    @property
+    def area(self) -> int:
+        return self.width * self.height
 
     def grow(self, by: int, within: Box) -> Box:
         return Box(self.left - by, self.top - by, self.right + by, self.bottom + by) & within
@@ -97,11 +101,21 @@ def tile_kinds(file: Container) -> dict[str, int]:
     across, down = file.header.grid
     if file.header.lossless:
         return {"learned": 0, "mixed": 0, "lossless": across * down}
-    kinds = {"learned": 0, "mixed": 0, "lossless": sum(not tile for tile in file.tiles)}
-    patches = [Box(p.left, p.top, p.left + p.width, p.top + p.height) for p in file.patches]
+    kinds = {"learned": 0, "mixed": 0, "lossless": 0}
+    patches = {patch.cell: Box(*patch.sides) for patch in file.patches}
     for index, tile in enumerate(file.tiles):
-        if tile:
-            pixels = tile_box(file.header, index) * LATENT
-            shared = any((pixels & patch).width * (pixels & patch).height for patch in patches)
-            kinds["mixed" if shared else "learned"] += 1
+        if not len(tile):
+            kinds["lossless"] += 1
+            continue
+        pixels = tile_box(file.header, index) * LATENT
+        near = (patches.get(cell) for cell in cells_under(pixels))
+        shared = any(patch is not None and (pixels & patch).area for patch in near)
+        kinds["mixed" if shared else "learned"] += 1
     return kinds
+
+
+def cells_under(pixels: Box) -> Iterator[tuple[int, int]]:
+    """Row and column of each cell that a box of pixels reaches into. A cell has one patch at most."""
+    for row in range(pixels.top // MAX_PATCH, -(-pixels.bottom // MAX_PATCH)):
+        for column in range(pixels.left // MAX_PATCH, -(-pixels.right // MAX_PATCH)):
+            yield row, column
