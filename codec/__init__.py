@@ -8,6 +8,8 @@
 `import codec` costs no torch; the names that need it load on first use.
 """
 
+from typing import TYPE_CHECKING
+
 from codec.errors import (
     ChecksumError,
     DesyncError,
@@ -31,12 +33,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
-    if name == "Codec":
-        from codec import process
+if TYPE_CHECKING:
+    from codec.coder import Codec
+else:
 
-        process.wait_passively()
-        from codec.coder import Codec
+    def __getattr__(name: str):
+        if name == "Codec":
+            from codec import process
 
-        return Codec
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            process.wait_passively()
+            from codec.coder import Codec
+
+            return Codec
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from codec.arguments import as_picture
 from codec.coder import Codec
 from codec.config import Config
 from codec.errors import LatError
-from codec.picture.image import Picture, as_picture
+from codec.picture.image import Picture
 from codec.settings import Settings
 
 SPAN = 0.035  # of the threshold, that saves about what one row less does (2 to 8 % of the bytes)

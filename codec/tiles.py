@@ -7,6 +7,7 @@ A tiled picture therefore equals the untiled one, and there is no seam to hide.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -72,12 +73,23 @@ def picture_box(header: Header) -> Box:
     return Box(0, 0, header.width, header.height)
 
 
+def box_of(numbers: tuple[int, int, int, int]) -> Box:
+    """The box that four whole numbers stand for.
+
+    Raises: LatError where they are not four, or not whole.
+    """
+    try:
+        return Box(*map(operator.index, numbers))
+    except TypeError:
+        raise LatError(f"a box must be (left, top, right, bottom) in whole pixels, got {numbers!r}") from None
+
+
 def region_box(header: Header, box: tuple[int, int, int, int]) -> Box:
     """Pixels (left, top, right, bottom) of a picture.
 
     Raises: LatError where there are none, or not all are in the picture.
     """
-    region = Box(*box)
+    region = box_of(box)
     if region & picture_box(header) != region or not region.width * region.height:
         raise LatError(f"region {box} is empty or leaves the picture of {header.width} × {header.height}")
     return region

@@ -9,6 +9,7 @@ from safetensors.numpy import load
 
 from codec import Codec, FormatError, container, engine, entropy_model, weights
 from codec.engine import onnx_engine, torch_engine
+from codec.settings import Settings
 from codec.tiles import Box
 from tests.conftest import run
 from tests.reference import Reference, read_file
@@ -81,7 +82,7 @@ def test_symbols_are_the_same_everywhere(codec, real_file, machine):
 
 
 def test_symbols_do_not_depend_on_tile_order(codec, photo):
-    data = codec.encode(photo.crop((0, 0, 400, 300)), quality=40, tile=8)
+    data = codec.encode_picture(photo.crop((0, 0, 400, 300)), Settings(40, tile=8))
     order = np.random.default_rng(0).permutation(4 * 3).tolist()
     assert digest(codec, data, order) == digest(codec, data)
 

@@ -24,11 +24,11 @@ import numpy as np
 from PIL import Image
 
 from codec import entropy_model
+from codec.arguments import as_picture
 from codec.coder import Codec
 from codec.container import LATENT
 from codec.errors import LatError
 from codec.latent.latents import Latents, step
-from codec.picture.image import as_picture
 
 QUALITY = 80
 ERROR_QUALITY = 20  # where detail that is hard to predict is already lost

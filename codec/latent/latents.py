@@ -25,10 +25,11 @@ import numpy as np
 from PIL import Image
 
 from codec import container
-from codec.coder import Codec, parsed
+from codec.arguments import as_picture, parsed
+from codec.coder import Codec
 from codec.container import HYPER, LATENT, Container, Header
 from codec.errors import FormatError, LatError, LimitError
-from codec.picture.image import as_picture, to_grey, to_pillow
+from codec.picture.image import to_grey, to_pillow
 from codec.settings import MAX_PIXELS, QUALITY, TILE
 from codec.tiles import Box, hyper_box, latent_bounds, tile_box
 
