@@ -5,9 +5,10 @@
     data = codec.encode(image, quality=50)
     image = codec.decode(data)
 
-`import codec` costs no torch; the names that need it load on first use.
+`import codec` costs no torch; the names that need it load on first use. It turns off the telemetry of the engines.
 """
 
+from codec import telemetry
 from codec.errors import (
     ChecksumError,
     DesyncError,
@@ -29,6 +30,7 @@ __all__ = [
     "MissingModelError",
     "TruncatedError",
 ]
+telemetry.disable()
 
 
 def __getattr__(name: str):

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from codec import telemetry
 from codec.concurrency import MOST, cores, shares
 from codec.config import PASSES
 from codec.engine import graphs
@@ -57,6 +58,7 @@ class OpenVino:
     name = "openvino"
 
     def __init__(self, threads: int | None, float32: bool, streams: int = 1):
+        telemetry.disable()  # again: OpenVINO reports at its import
         import openvino
 
         self._core = openvino.Core()
@@ -98,6 +100,7 @@ class OnnxRuntime:
     def __init__(self, threads: int | None, float32: bool, streams: int = 1):
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()  # a caller may have imported it before this package
         self._options = onnxruntime.SessionOptions()
         self.threads = self._options.intra_op_num_threads = threads or cores()
         self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
