@@ -21,6 +21,7 @@ from codec.weights import Weights
 
 MU_BITS = 6  # μ, ŷ and ẑ are multiples of 2^-6
 LEVEL_BITS = 5  # σ leaves as its position on the log-spaced table, in 1/32 of a step
+MU_STEP = np.float32(1 / 2**MU_BITS)  # exact, whatever rounding mode another library left: 2.0**-MU_BITS is not
 LEVEL_STEP = math.log(SIGMA_MAX / SIGMA_MIN) / (SIGMA_LEVELS - 1)  # of log σ
 SIGMAS = np.geomspace(SIGMA_MIN, SIGMA_MAX, SIGMA_LEVELS).astype(np.float32)
 GAIN_BITS = 8  # of the gain that undoes the scaling of ẑ
@@ -108,9 +109,9 @@ class EntropyModel:
                 params = self.engine.step(kind, t, started, known[:, :t].reshape(len(POSITIONS), -1, *half))
             mu, level = (np.concatenate([p[k][at].reshape(-1) for p, at in zip(params, inside)]) for k in (0, 1))
             level += 2 ** (LEVEL_BITS - 1)
-            level *= 2.0**-LEVEL_BITS
+            level /= 2**LEVEL_BITS
             index = np.clip(level, 0, SIGMA_LEVELS - 1, out=level).astype(np.uint8)
-            values = visit(t, mu * np.float32(2.0**-MU_BITS), index).astype(np.float32) * 2**MU_BITS
+            values = visit(t, mu * MU_STEP, index).astype(np.float32) * 2**MU_BITS
             values += mu
             crc = zlib.crc32(values.astype("<i4"), crc)
             _fill([k[t][at] for k, at in zip(known, inside)], values)
@@ -119,5 +120,5 @@ class EntropyModel:
             for t, groups in enumerate(GROUP_OF_PASS):
                 first = groups[position] * group
                 view = result[0, first : first + group, i::2, j::2]
-                np.multiply(known[position, t][at], np.float32(2.0**-MU_BITS), out=view)
+                np.multiply(known[position, t][at], MU_STEP, out=view)
         return result, crc

@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from codec.config import POSITIONS, SLOPE
+from codec.engine.whole_numbers import power_of_two
 from codec.weights import Weights
 
 OPSET, IR_VERSION = 17, 8  # what every runtime of the last years reads, in browsers too
@@ -68,7 +69,7 @@ class Graph:
         return self.op("Add", x, y)
 
     def scaled(self, x: str, name: str, channels: np.ndarray) -> str:
-        scale = np.exp2(-self.weights.exact[name].astype(np.float32))
+        scale = power_of_two(-self.weights.exact[name])
         return self.op("Mul", x, self.constant(scale[channels, None, None]))
 
     def upsample(self, x: str) -> str:
@@ -86,7 +87,7 @@ class Graph:
     def _layer(self, name: str) -> tuple[str, str]:
         """Weight and bias, divided by 2^shift."""
         shape = self.weights.exact[f"{name}.weight"].shape
-        scale = np.exp2(-self.weights.exact[f"{name}.shift"].astype(np.float32))
+        scale = power_of_two(-self.weights.exact[f"{name}.shift"])
         weight = self.stored(f"exact.{name}.weight", (*shape, 1, 1)[:4])
         weight = self.op("Mul", weight, self.constant(scale[:, None, None, None]))
         return weight, self.op("Mul", self.stored(f"exact.{name}.bias"), self.constant(scale))

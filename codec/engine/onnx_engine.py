@@ -15,6 +15,7 @@ from codec.concurrency import MOST, cores, shares
 from codec.config import PASSES
 from codec.engine import graphs
 from codec.engine.graph import halves
+from codec.errors import LatError
 from codec.weights import Weights
 
 KINDS = "yz"  # with which the names of the entropy model's graphs begin: what needs one of them needs all of a kind
@@ -148,7 +149,10 @@ class OnnxEngine:
         with self._locks[name]:
             if name not in self._compiled:
                 model = BUILDERS[name](self._weights).SerializeToString()
-                self._compiled[name] = self._runtime.compile(model, name.endswith(graphs.BFLOAT16))
+                try:
+                    self._compiled[name] = self._runtime.compile(model, name.endswith(graphs.BFLOAT16))
+                except RuntimeError as error:
+                    raise LatError(f"{self.description} cannot compile {name}: {error}") from None
 
     def _array(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """What a graph gives, where that is one array, to keep."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codec.config import PASSES, POSITIONS, SLOPE
-from codec.engine.whole_numbers import Context, coded_in, first_features, first_guesses
+from codec.engine.whole_numbers import Context, coded_in, first_features, first_guesses, power_of_two
 from codec.errors import FormatError
 from codec.model import Model
 from codec.weights import Weights
@@ -69,12 +69,13 @@ class TorchEngine:
     name = "torch"
     at_once = 2  # entropy coding holds Python's lock and convolutions do not: 15 % faster than one
 
+    @torch.inference_mode(False)  # efforts need gradients by these tensors
     def __init__(self, weights: Weights, threads: int | None = None, slow: bool = False):
         """slow: whole numbers are added up in float64. Raises: FormatError."""
         if threads:
             torch.set_num_threads(threads)
-        with torch.random.fork_rng(devices=[]):  # the caller's random state is not ours to advance
-            model = Model(weights.config)
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):  # the caller's random state is not ours to advance
+            model = Model(weights.config).float()  # the caller's default device and type are not ours either
         try:
             model.load_state_dict({k: torch.from_numpy(v).float() for k, v in weights.networks.items()})
         except RuntimeError as error:
@@ -93,6 +94,7 @@ class TorchEngine:
     def several(self, tiles: int) -> TorchEngine:
         return self
 
+    @torch.inference_mode(False)
     def to(self, device: torch.device | str) -> TorchEngine:
         self.device = torch.device(device)
         self.model.to(self.device)
@@ -150,11 +152,11 @@ class TorchLayers:
         exact = {name: torch.from_numpy(values) for name, values in weights.exact.items()}
         for name in (k.removesuffix(".weight") for k in exact if k.endswith(".weight")):
             weight, bias, shift = (exact[f"{name}.{part}"] for part in ("weight", "bias", "shift"))
-            scale = torch.exp2(-shift.to(dtype))
+            scale = torch.from_numpy(power_of_two(-shift.numpy())).to(dtype)
             weight = weight.reshape(len(weight), -1, *weight.shape[2:] or (1, 1)).to(dtype)
             self._layers[name] = weight * scale[:, None, None, None], bias * scale
         for name in (k for k in exact if k.endswith("_shift")):
-            self._scales[name] = torch.exp2(-exact[name].to(dtype))[:, None, None]
+            self._scales[name] = torch.from_numpy(power_of_two(-weights.exact[name])).to(dtype)[:, None, None]
 
     def tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.dtype)
@@ -219,4 +221,4 @@ def by_position(params: Tensor) -> np.ndarray:
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """uint8 (H, W, 3) -> float32 (1, 3, H, W), 0 … 255, channels last."""
-    return torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None]
+    return torch.tensor(pixels, dtype=torch.float32, device="cpu").permute(2, 0, 1)[None]

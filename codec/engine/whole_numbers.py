@@ -156,6 +156,11 @@ def narrow(o: Layers[T], x: T) -> T:
     return o.clamp(o.floor(x), LIMIT)
 
 
+def power_of_two(exponents: np.ndarray, dtype: type[np.floating] = np.float32) -> np.ndarray:
+    """2 to whole exponents, exactly: exp2 and pow are not exact where another library left a directed rounding mode."""
+    return np.ldexp(dtype(1), exponents.astype(np.int32))
+
+
 def check(weights: Weights) -> None:
     """Raises: FormatError where a sum could leave what float32 is exact for."""
     exact = weights.exact
@@ -174,8 +179,9 @@ class NumpyLayers:
         self.exact = weights.exact
 
     def _layer(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        weight, bias, shift = (self.exact[f"{name}.{part}"].astype(np.float64) for part in ("weight", "bias", "shift"))
-        return (weight.T * np.exp2(-shift)).T, bias * np.exp2(-shift)
+        weight, bias = (self.exact[f"{name}.{part}"].astype(np.float64) for part in ("weight", "bias"))
+        scale = power_of_two(-self.exact[f"{name}.shift"], np.float64)
+        return (weight.T * scale).T, bias * scale
 
     def conv(self, x: np.ndarray, name: str, inputs: int | None = None) -> np.ndarray:
         weight, bias = self._layer(name)
@@ -215,7 +221,7 @@ class NumpyLayers:
         return x + y
 
     def scaled(self, x: np.ndarray, name: str, channels: np.ndarray) -> np.ndarray:
-        return x * np.exp2(-self.exact[name].astype(np.float64))[channels, None, None]
+        return x * power_of_two(-self.exact[name], np.float64)[channels, None, None]
 
     def upsample(self, x: np.ndarray) -> np.ndarray:
         channels, height, width = x.shape
