@@ -5,11 +5,12 @@
     data = codec.encode(image, quality=50)
     image = codec.decode(data)
 
-`import codec` costs no torch; the names that need it load on first use.
+`import codec` costs no torch; the names that need it load on first use. It turns off the telemetry of the engines.
 """
 
 from typing import TYPE_CHECKING
 
+from codec import telemetry
 from codec.errors import (
     ChecksumError,
     DesyncError,
@@ -31,6 +32,7 @@ __all__ = [
     "MissingModelError",
     "TruncatedError",
 ]
+telemetry.disable()
 
 
 if TYPE_CHECKING:

@@ -110,7 +110,7 @@ class Codec:
 
     def to(self, device: torch.device | str) -> Codec:
         """This codec by torch, with g_a, g_s and h_a on a device; entropy coding stays on the CPU."""
-        self._use(self.engine.by_torch(self.torch_transforms.to(device)))
+        self._use(engine.by_torch(self.torch_transforms.to(device), self.engine.entropy))
         self._asked = ("torch", *self._asked[1:3], str(device))
         return self
 

@@ -80,7 +80,7 @@ class Objective:
         generator = torch.Generator().manual_seed(0)  # the same file every time
 
         def random_signs(like: Tensor) -> Tensor:
-            return torch.randint(0, 2, like.shape, generator=generator).to(like).mul_(2).sub_(1)
+            return torch.randint(0, 2, like.shape, generator=generator, device="cpu").to(like).mul_(2).sub_(1)
 
         free = y.clone().requires_grad_(True)
         residuals = self.distortion.residuals(self.synthesise(free))

@@ -105,7 +105,7 @@ def to_ssimulacra2(
         raise LatError(f"SSIMULACRA 2 needs {error.name}: pip install torch") from None
 
     def tensor(pixels: np.ndarray) -> torch.Tensor:
-        return torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None].expand(1, 3, -1, -1) / 255
+        return torch.tensor(pixels, dtype=torch.float32, device="cpu").permute(2, 0, 1)[None].expand(1, 3, -1, -1) / 255
 
     picture = as_picture(image)
     if min(picture.pixels.shape[:2]) < ssimulacra2.SMALLEST:

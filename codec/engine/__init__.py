@@ -19,11 +19,12 @@ from codec.concurrency import MAX_TILES_IN_FLIGHT, cores, shares
 from codec.config import PASSES, POSITIONS
 from codec.engine.integer_networks import LIMIT, check, known_before, power_of_two
 from codec.engine.numpy_engine import NumpyNetworks
-from codec.errors import LatError
+from codec.errors import FormatError, LatError
 from codec.settings import ENGINES
 from codec.weights import Weights
 
 if TYPE_CHECKING:
+    from codec.engine.onnx_engine import OnnxNetworks
     from codec.engine.torch_engine import TorchTransforms
 
 PACKAGES = {"openvino": ("openvino", "onnx"), "onnxruntime": ("onnxruntime", "onnx"), "torch": ("torch",)}
@@ -73,6 +74,7 @@ class Networks(NamedTuple):
 
     transforms: Transforms
     entropy: EntropyNetworks
+    description: str  # version and precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,28 +82,25 @@ class Engine:
     """What evaluates the networks of one set of weights, for threads to share."""
 
     name: str  # one of ENGINES
-    description: str  # version and precision
     transforms: Transforms
     entropy: EntropyNetworks
+    description: str
     at_once: int  # how many tiles it should be given at the same time, where there are several
     threads: int = 1
     in_streams: Callable[[int], Networks] | None = None  # the networks for so many calls at the same time
 
     def several(self, tiles: int) -> Engine:
         """The same for a picture of so many tiles: the cores are shared out among those that are worked on at once."""
-        streams = shares(self.threads, tiles)
+        streams = shares(self.threads, tiles) if tiles else 1
         if streams == 1 or self.in_streams is None:
             return self
         return replace(self, **self.in_streams(streams)._asdict())
 
-    def by_torch(self, transforms: TorchTransforms) -> Engine:
-        """The same with g_a, h_a and g_s by torch; the entropy model stays where it is, on the CPU."""
-        return by_torch(transforms, self.entropy)
-
 
 def by_torch(transforms: TorchTransforms, entropy: EntropyNetworks) -> Engine:
-    """Transforms by torch: entropy coding of a second tile holds Python's lock and convolutions do not."""
-    return Engine("torch", transforms.description, transforms, entropy, at_once=2)
+    """Transforms by torch, on any device; the entropy model stays on the CPU."""
+    # coding a tile's symbols holds Python's lock and convolutions do not: two tiles are 15 % faster than one
+    return Engine("torch", transforms, entropy, transforms.description, at_once=2)
 
 
 def installed() -> list[str]:
@@ -113,68 +112,87 @@ def load(weights: Weights, name: str | None = None, threads: int | None = None, 
     """The best engine of this machine, or the one that is named.
 
     threads: of each network, default all cores. float32: no bfloat16 in g_a and g_s, where it costs less than 0.02 dB.
-    Raises: FormatError for damaged weights; LatError where the engine is not installed.
+    Raises: FormatError for damaged weights; LatError where the engine is not installed, or its library fails.
     """
-    available = installed()
+    available, failed = installed(), []
     if name is not None and name not in available:
         raise LatError(f"engine {name} is not installed; installed: {', '.join(available) or 'none'}; {INSTALL}")
-    if not available:
-        raise LatError(f"no engine is installed; {INSTALL}")
     check(weights)
-    if name is None and {"openvino", "onnxruntime"} <= {*available}:
-        return _load_by_size(weights, threads or cores(), float32)
-    return LOADERS[name or available[0]](weights, threads, float32)
+    if name is not None:
+        candidates = [name]
+    else:
+        candidates = [*([BY_SIZE] if {"openvino", "onnxruntime"} <= {*available} else []), *available]
+    for candidate in candidates:
+        try:
+            return LOADERS[candidate](weights, threads, float32)
+        except FormatError:
+            raise
+        except (LatError, RuntimeError) as error:  # OpenVINO compiles nothing in a directed rounding mode
+            failed.append(f"{candidate}: {error}")
+    rounding = "" if rounds_to_nearest() else "; another library has left a rounding mode that is not to nearest"
+    raise LatError(f"no engine works on this machine ({'; '.join(failed) or 'none is installed'}){rounding}; {INSTALL}")
+
+
+def rounds_to_nearest() -> bool:
+    """Whether sums in this thread are rounded as numpy, Python and everybody else expect."""
+    one, little = np.float64(1), np.float64(2.0**-60)
+    return bool(one + little == one and one - little == one and -one - little == -one)
 
 
 def _load_onnxruntime(weights: Weights, threads: int | None, float32: bool = False) -> Engine:
     from codec.engine.onnx_engine import OnnxNetworks, OnnxRuntime
 
     threads = threads or cores()
-    networks = OnnxNetworks(weights, OnnxRuntime(threads))
-    entropy = proven(networks, weights)
-    description = networks.description if entropy is networks else f"{networks.description}; entropy model by numpy"
-    return Engine("onnxruntime", description, networks, entropy, tiles_at_once(threads))
+    networks = prove(OnnxNetworks(weights, OnnxRuntime(threads)), weights)
+    return Engine("onnxruntime", *networks, tiles_at_once(threads))
 
 
 def _load_openvino(weights: Weights, threads: int | None, float32: bool) -> Engine:
     threads = threads or cores()
     in_streams = OpenVinoInStreams(weights, threads, float32)
-    networks = in_streams(1)
-    return Engine("openvino", in_streams.description, *networks, tiles_at_once(threads), threads, in_streams)
+    return Engine("openvino", *in_streams(1), tiles_at_once(threads), threads, in_streams)
 
 
-def _load_by_size(weights: Weights, threads: int, float32: bool) -> Engine:
+def _load_by_size(weights: Weights, threads: int | None, float32: bool) -> Engine:
     from codec.engine.onnx_engine import BySize
 
-    small, large = _load_onnxruntime(weights, threads), OpenVinoInStreams(weights, threads, float32)
+    threads = threads or cores()
+    base = _load_onnxruntime(weights, threads)
+    small = Networks(base.transforms, base.entropy, base.description)
+    large = OpenVinoInStreams(weights, threads, float32, otherwise=small)
 
     def in_streams(streams: int) -> Networks:
-        both = BySize(Networks(small.transforms, small.entropy), partial(large, streams))
-        return Networks(both, both)
+        both = BySize(small, partial(large, streams))
+        return Networks(both, both, f"{small.description}; OpenVINO from half a megapixel on")
 
-    description = f"{small.description}; OpenVINO from half a megapixel on"
-    return Engine(small.name, description, *in_streams(1), small.at_once, threads, in_streams)
+    return Engine(base.name, *in_streams(1), base.at_once, threads, in_streams)
 
 
-def _load_torch(weights: Weights, threads: int | None, float32: bool = False) -> Engine:
+def _load_torch(weights: Weights, threads: int | None, float32: bool) -> Engine:
     from codec.engine.torch_engine import TorchTransforms
 
-    exact = NumpyNetworks(weights)
-    entropy = _load_onnxruntime(weights, threads).entropy if "onnxruntime" in installed() else exact
+    with_onnx = "onnxruntime" in installed()
+    entropy = _load_onnxruntime(weights, threads).entropy if with_onnx else NumpyNetworks(weights)
     return by_torch(TorchTransforms(weights, threads), entropy)
 
 
-LOADERS = {"openvino": _load_openvino, "onnxruntime": _load_onnxruntime, "torch": _load_torch}
+BY_SIZE = "onnxruntime and openvino"
+LOADERS = {
+    BY_SIZE: _load_by_size,
+    "openvino": _load_openvino,
+    "onnxruntime": _load_onnxruntime,
+    "torch": _load_torch,
+}
 
 
 class OpenVinoInStreams:
     """OpenVINO's networks by their number of streams: each compiled and proven once, when it is first needed."""
 
-    def __init__(self, weights: Weights, threads: int, float32: bool):
-        self._weights, self._threads, self._float32 = weights, threads, float32
+    def __init__(self, weights: Weights, threads: int, float32: bool, otherwise: Networks | None = None):
+        """otherwise: what takes their place where OpenVINO fails."""
+        self._weights, self._threads, self._float32, self._otherwise = weights, threads, float32, otherwise
         self._made: dict[int, Networks] = {}
         self._lock = Lock()
-        self.description = ""
 
     def __call__(self, streams: int) -> Networks:
         with self._lock:
@@ -185,10 +203,12 @@ class OpenVinoInStreams:
     def _make(self, streams: int) -> Networks:
         from codec.engine.onnx_engine import OnnxNetworks, OpenVino
 
-        networks = OnnxNetworks(self._weights, OpenVino(self._threads, self._float32, streams))
-        entropy = proven(networks, self._weights)
-        self.description = networks.description if entropy is networks else f"{networks.description}; entropy by numpy"
-        return Networks(networks, entropy)
+        try:
+            return prove(OnnxNetworks(self._weights, OpenVino(self._threads, self._float32, streams)), self._weights)
+        except (LatError, RuntimeError):
+            if self._otherwise is None:
+                raise
+            return self._otherwise
 
 
 def tiles_at_once(threads: int) -> int:
@@ -196,9 +216,11 @@ def tiles_at_once(threads: int) -> int:
     return shares(threads, MAX_TILES_IN_FLIGHT) + 1
 
 
-def proven(networks: EntropyNetworks, weights: Weights) -> EntropyNetworks:
-    """Entropy networks where they sum exactly on this machine, else those of numpy, which are slow."""
-    return networks if sums_exactly(networks, weights) else NumpyNetworks(weights)
+def prove(networks: OnnxNetworks, weights: Weights) -> Networks:
+    """Networks that may be used: where the entropy networks do not sum exactly on this machine, numpy's are."""
+    if sums_exactly(networks, weights):
+        return Networks(networks, networks, networks.description)
+    return Networks(networks, NumpyNetworks(weights), f"{networks.description}; entropy model by numpy, slow")
 
 
 def sums_exactly(networks: EntropyNetworks, weights: Weights) -> bool:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from codec import telemetry
 from codec.config import PASSES
 from codec.container import LATENT
 from codec.engine import onnx_graphs
 from codec.engine.onnx_builder import halves
+from codec.errors import LatError
 from codec.weights import Weights
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class OpenVino:
 
     def __init__(self, threads: int, float32: bool, streams: int = 1):
         """streams: calls that run at the same time, each with its share of the threads."""
+        telemetry.disable()  # again: OpenVINO reports at its import
         import openvino
 
         self._core = openvino.Core()
@@ -97,6 +100,7 @@ class OnnxRuntime:
         """Any number of calls share the threads."""
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()  # a caller may have imported it before this package
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads
         self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -130,7 +134,10 @@ class OnnxNetworks:
         with self._locks[name]:
             if name not in self._compiled:
                 model = BUILDERS[name](self._weights).SerializeToString()
-                self._compiled[name] = self._runtime.compile(model, name.endswith(onnx_graphs.BFLOAT16))
+                try:
+                    self._compiled[name] = self._runtime.compile(model, name.endswith(onnx_graphs.BFLOAT16))
+                except RuntimeError as error:
+                    raise LatError(f"{self.description} cannot compile {name}: {error}") from None
 
     def array(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """What a graph gives, where that is one array, to keep."""

@@ -62,12 +62,13 @@ def undisturbed(method: Callable[P, R]) -> Callable[P, R]:
 class TorchTransforms:
     """codec.engine.Transforms, on any device."""
 
+    @torch.inference_mode(False)  # efforts need gradients by these tensors
     def __init__(self, weights: Weights, threads: int | None = None):
         """Raises: FormatError."""
         if threads:
             torch.set_num_threads(threads)
-        with torch.random.fork_rng(devices=[]):  # the caller's random state is not ours to advance
-            model = Model(weights.config)
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):  # the caller's random state is not ours to advance
+            model = Model(weights.config).float()  # the caller's default device and type are not ours either
         try:
             model.load_state_dict({k: torch.from_numpy(v).float() for k, v in weights.networks.items()})
         except RuntimeError as error:
@@ -79,6 +80,7 @@ class TorchTransforms:
     def description(self) -> str:
         return f"torch {torch.__version__}, float32, on {self.device}"
 
+    @torch.inference_mode(False)
     def to(self, device: torch.device | str) -> TorchTransforms:
         self.device = torch.device(device)
         self.model.to(self.device)
@@ -108,4 +110,4 @@ class TorchTransforms:
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """uint8 (H, W, 3) -> float32 (1, 3, H, W), 0 … 255, channels last."""
-    return torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None]
+    return torch.tensor(pixels, dtype=torch.float32, device="cpu").permute(2, 0, 1)[None]
