@@ -1,9 +1,12 @@
-"""What describes a network: its size, and the constants that float and whole-number evaluation share. No torch here."""
+"""What describes a network: its size, its geometry, and the constants that all its evaluations share. No torch here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+LATENT = 16  # pixels per latent, each way
+HYPER = 4  # latents per position of ẑ, each way
+TILE = 64  # latents a side of a tile, at most: what a reader must be able to hold
 SLOPE = 0.125  # LeakyReLU; a power of two, so that whole-number evaluation can follow it exactly
 Y_SCALE = 1 / 16  # networks see y and ŷ times this: the PCA shortcut works at 16 × pixel scale
 Z_SCALE = 1 / 4  # and the context model of ẑ sees it times this
@@ -17,6 +20,11 @@ DEAD_ZONE_MAX = 0.95  # of all that it is wide on either side
 # (the quadtree split of DCVC-DC, arXiv:2302.14402).
 POSITIONS = ((0, 0), (0, 1), (1, 0), (1, 1))
 GROUP_OF_PASS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))  # [pass][position] -> group
+
+
+def ceil_div(number: int, divisor: int) -> int:
+    """The quotient, rounded up."""
+    return -(-number // divisor)
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class Config:
     @property
     def decoder_reach(self) -> int:
         """Latents beyond its own that a pixel depends on."""
-        return -(-self.dec_blocks // 2)
+        return ceil_div(self.dec_blocks, 2)
 
     def macs(self) -> dict[str, float]:
         """Multiply-accumulates per pixel, in thousands: encode, decode (each with entropy parameters), entropy.

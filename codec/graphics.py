@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from codec.container import LATENT
+from codec.config import LATENT
 
 EQUAL = 0.4  # part of a block's pixels that equal their left or upper neighbour
 ALIKE = 0.7  # the same, of blocks beside graphics that go with them

@@ -15,10 +15,11 @@ from PIL import Image
 from PIL.WebPImagePlugin import WebPImageFile
 
 from codec import container
-from codec.container import LATENT, MAX_PATCH, NO_WEIGHTS, Container, Header, Patch
+from codec.config import LATENT, TILE
+from codec.container import MAX_PATCH, NO_WEIGHTS, Container, Header, Patch
 from codec.errors import ChecksumError, FormatError, LatError, LimitError
 from codec.picture.image import Picture, to_pillow
-from codec.settings import EFFORT, TILE
+from codec.settings import EFFORT
 from codec.tiles import Box, picture_box, region_box, tiles_in
 
 ESTIMATE = 0  # an effort that serves to guess a size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from numbers import Real
 
+from codec.config import TILE
 from codec.errors import LatError
 
 QUALITY, EFFORT, TUNE = 50, 3, "eye"  # defaults; TUNE: of the weights that a size stands for
@@ -12,7 +13,6 @@ STEPS = {1: 0, 2: 0, 3: 0, 4: 3, 5: 6, 6: 12, 7: 30, 8: 60, 9: 130}  # of refine
 TUNES = ("psnr", "ms-ssim", "eye")
 ENGINES = ("openvino", "onnxruntime", "torch")  # what may evaluate the networks, best first (codec/engine)
 MAX_PIXELS = 2**28  # default limit on both sides: a gigabyte of RGB needs to be asked for
-TILE = 64  # latents a side: 1024 pixels
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Settings:
 
     `quality` 0 … 100: higher is better and larger. `effort` 1 … 9: from 4 on, gradient steps make the file smaller
     and encoding slower (`effort.py`), for the sake of the metric `tune`, default the one
-    that the weights are trained for. `threshold` 0.5 … 1: residuals shrink by what
-    it exceeds 0.5 by before they are rounded; a larger one makes the file smaller by less than a step of quality does.
+    that the weights are trained for. `threshold` 0.5 … 1: residuals move towards 0 by
+    `threshold` − 0.5 before they are rounded; larger means smaller files (`target.py` uses it between two rate rows).
     `tile`: side of a tile in latents. `lossless`: every pixel comes back as it was; only effort counts.
     Raises: LatError for a quality, an effort, a metric, a threshold or a tile that there is not.
     """
@@ -48,7 +48,7 @@ class Settings:
 
     @property
     def steps(self) -> int:
-        """Of refinement."""
+        """Number of gradient steps of this effort; 0 up to effort 3."""
         return STEPS[self.effort]
 
 

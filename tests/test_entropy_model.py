@@ -21,12 +21,12 @@ def test_numpy_integers_agree_to_the_last_bit(codec, photo, row):
     tensors = load(weights.locate(weights.DEFAULT).read_bytes())
     reference = Reference(tensors)
     pixels = np.asarray(photo)[100:292, 200:504]
-    y = codec.analyse(pixels, Box(0, 0, 19, 12), row)
+    y = codec.learned.analyse(pixels, Box(0, 0, 19, 12), row)
     z = codec.engine.transforms.hyper_analyse(y, row)
     indices = np.zeros_like(y, np.uint8)
 
-    z_hat = codec.tiles.quantise_z(z, row).values
-    passes = codec.tiles.entropy.y(z_hat, row, 12, 19)
+    z_hat = codec.tile_coder.quantise_z(z, row).values
+    passes = codec.tile_coder.entropy.y(z_hat, row, 12, 19)
     for t in passes:
         mu, _ = passes.predict()
         entropy_model.scatter(indices, t, passes.index)
@@ -49,7 +49,7 @@ def test_a_reader_written_from_the_format_page_reads_the_same(codec, photo, qual
     data = codec.encode(photo.crop((330, 80, 420, 150)), quality)
     tensors = load(weights.locate(weights.DEFAULT).read_bytes())
     z, y_hat, row = read_file(data, tensors)
-    tile = codec.tiles.decode(container.parse(data), 0)
+    tile = codec.tile_coder.decode(container.parse(data), 0)
     assert row == tile.row and (tile.z_hat[0].astype(np.float64) * 64 == z).all()
     assert (tile.y_hat[0].astype(np.float64) * 64 == y_hat).all()
 

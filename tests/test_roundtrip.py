@@ -158,7 +158,7 @@ def test_synthesis_of_tiles_equals_synthesis_of_the_whole(codec, photo):
     """Given the same latents, pixels agree to ±1 wherever tile borders lie."""
     data = codec.encode_picture(photo.crop((100, 100, 420, 388)), Settings(60, tile=8))
     parsed = container.parse(data)
-    tiles = [(tile_box(parsed.header, i), codec.tiles.decode(parsed, i)) for i in range(len(parsed.tiles))]
+    tiles = [(tile_box(parsed.header, i), codec.tile_coder.decode(parsed, i)) for i in range(len(parsed.tiles))]
     y_hat = np.empty((1, codec.cfg.latents, 18, 20), np.float32)
     for box, found in tiles:
         y_hat[(..., *box.slices)] = found.y_hat

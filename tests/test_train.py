@@ -301,10 +301,10 @@ def test_counted_tables_make_files_smaller(shards):
 
     def size(of_y: np.ndarray, of_z: np.ndarray) -> int:
         packed = {k: v.numpy() for k, v in export.packed_tables(y=of_y, z=of_z).items()}
-        y, codec.tiles.z_tables = (
+        y, codec.tile_coder.tables.z = (
             Tables.unpack(*(packed[f"{of}.{part}"] for part in ("cdf", "length", "offset"))) for of in "yz"
         )
-        codec.tiles.y_tables = (y,)
+        codec.tile_coder.tables.y = (y,)
         pixels = (crops[0].permute(1, 2, 0) * 255).byte().numpy()
         return sum(len(codec.encode(pixels, quality)) for quality in (10, 50, 90))
 

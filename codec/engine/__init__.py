@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from codec.concurrency import MAX_TILES_IN_FLIGHT, cores, shares
-from codec.config import PASSES, POSITIONS
+from codec.config import PASSES, POSITIONS, ceil_div
 from codec.engine.integer_networks import LIMIT, check, known_before, power_of_two
 from codec.engine.numpy_engine import NumpyNetworks
 from codec.errors import FormatError, LatError
@@ -231,7 +231,7 @@ def sums_exactly(networks: EntropyNetworks, weights: Weights) -> bool:
     tested, exact = (n.start_y(z, height, width) for n in (networks, NumpyNetworks(weights)))
     inside = np.zeros((len(POSITIONS), 1, 1, *half), bool)
     for position, (i, j) in zip(inside, POSITIONS):
-        position[..., : -(-(height - i) // 2), : -(-(width - j) // 2)] = True
+        position[..., : ceil_div(height - i, 2), : ceil_div(width - j, 2)] = True
     for t in range(PASSES):
         values = random.integers(-LIMIT, LIMIT, (len(POSITIONS), t * channels // PASSES, *half))
         known = (values * scale[known_before(t, channels), None, None]).astype(np.float32)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from codec import telemetry
-from codec.config import PASSES
-from codec.container import LATENT
+from codec.config import LATENT, PASSES
 from codec.engine import onnx_graphs
 from codec.engine.onnx_builder import halves
 from codec.errors import LatError

@@ -26,7 +26,7 @@ from PIL import Image
 from codec import entropy_model
 from codec.arguments import as_picture
 from codec.coder import Codec
-from codec.container import LATENT
+from codec.config import LATENT
 from codec.errors import LatError
 from codec.latent.latents import Latents, step
 
@@ -55,8 +55,8 @@ def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
     for box in latents.tiles():
         y = latents.y_hat[(None, ..., *box.slices)]
         excess = np.zeros_like(y)
-        z_hat = codec.tiles.quantise_z(codec.engine.transforms.hyper_analyse(y, latents.row), latents.row).values
-        passes = codec.tiles.entropy.y(z_hat, latents.row, box.height, box.width)
+        z_hat = codec.tile_coder.quantise_z(codec.engine.transforms.hyper_analyse(y, latents.row), latents.row).values
+        passes = codec.tile_coder.entropy.y(z_hat, latents.row, box.height, box.width)
         for t in passes:
             mu, _ = passes.predict()
             residual = entropy_model.gather(y, t) - passes.mu  # of every latent, also of those without a symbol

@@ -27,11 +27,13 @@ from PIL import Image
 from codec import container
 from codec.arguments import as_picture, parsed
 from codec.coder import Codec
-from codec.container import HYPER, LATENT, Container, Header
+from codec.config import HYPER, LATENT, TILE, ceil_div
+from codec.container import Container, Header
 from codec.errors import FormatError, LatError, LimitError
-from codec.picture.image import to_grey, to_pillow
-from codec.settings import MAX_PIXELS, QUALITY, TILE
-from codec.tiles import Box, hyper_box, latent_bounds, tile_box
+from codec.picture.image import to_pillow
+from codec.settings import MAX_PIXELS, QUALITY
+from codec.tile import TileLatents
+from codec.tiles import Box, hyper_box, latent_bounds, picture_box, tile_box
 
 Padding = Literal["constant", "edge", "mean", "reflect", "symmetric", "wrap"]  # of numpy.pad
 
@@ -60,12 +62,12 @@ class Latents:
         """
         picture = as_picture(image)
         height, width = picture.pixels.shape[:2]
-        row, bounds = codec.cfg.row(quality), Box(0, 0, -(-width // LATENT), -(-height // LATENT))
+        row, bounds = codec.cfg.row(quality), Box(0, 0, width, height).cover(LATENT)
         y = np.empty((codec.cfg.latents, bounds.height, bounds.width), np.float32)
         mode = "L" if picture.mode in ("L", "LA") else "RGB"
         empty = cls(y, row, width, height, codec.fingerprint, mode)
         for box in empty.tiles():
-            y[(..., *box.slices)] = codec.analyse(picture.pixels, box, row)[0]
+            y[(..., *box.slices)] = codec.learned.analyse(picture.pixels, box, row)[0]
         return empty.coded(codec) if coded else empty
 
     @classmethod
@@ -78,14 +80,14 @@ class Latents:
         header, bounds = file.header, latent_bounds(file.header)
         if header.width * header.height > max_pixels:
             raise LimitError(f"{header.width} × {header.height} is more than {max_pixels} pixels")
-        file = codec.learned(file)
+        file = codec.learned.with_latents(file)
         header = file.header
-        codec.require(header)
+        codec.learned.require(header)
         y_hat = np.empty((codec.cfg.latents, bounds.height, bounds.width), np.float32)
-        z_hat = np.empty((codec.cfg.hyper, -(-bounds.height // HYPER), -(-bounds.width // HYPER)), np.float32)
+        z_hat = np.empty((codec.cfg.hyper, ceil_div(bounds.height, HYPER), ceil_div(bounds.width, HYPER)), np.float32)
         rows = set()
         for index in range(len(file.tiles)):
-            tile, box = codec.tiles.decode(file, index), tile_box(header, index)
+            tile, box = codec.tile_coder.decode(file, index), tile_box(header, index)
             rows.add(tile.row)
             y_hat[(..., *box.slices)] = tile.y_hat[0]
             z_hat[(..., *hyper_box(box).slices)] = tile.z_hat[0]
@@ -96,30 +98,30 @@ class Latents:
 
     def to_image(self, codec: Codec) -> Image.Image:
         """Pixels, through the same tiles as a file of these latents: equal to decoding it where they are coded."""
-        codec.require(self.header)
-        out = np.empty((self.height, self.width, 1 if self.mode == "L" else 3), np.uint8)
-        bounds, reach = Box(0, 0, *self.grid), codec.cfg.decoder_reach
-        for box in self.tiles():
-            seen = box.grow(reach, bounds)
-            x = codec.engine.transforms.synthesise(self.y_hat[(None, ..., *seen.slices)], self.row)
-            x = x[(box.shift(seen.left, seen.top) * LATENT).slices]
-            target = out[(box * LATENT).slices]
-            target[:] = (to_grey(x) if self.mode == "L" else x)[: target.shape[0], : target.shape[1]]
-        return to_pillow(out, {})
+        codec.learned.require(self.header)
+        header = self.header
+        worker = codec.learned.sharing(header.grid[0] * header.grid[1])
+        return to_pillow(worker.synthesise(header, picture_box(header), self._tile), {})
+
+    def _tile(self, index: int) -> TileLatents:
+        """What a decoder knows of a tile."""
+        box = tile_box(self.header, index)
+        z_hat = self.y_hat[None, :0] if self.z_hat is None else self.z_hat[(None, ..., *box.cover(HYPER).slices)]
+        return TileLatents(self.row, z_hat, self.y_hat[(None, ..., *box.slices)])
 
     def to_file(self, codec: Codec) -> bytes:
         """A .lat file. Edited latents are put on the coder's grid on the way, as `coded` does."""
-        codec.require(self.header)
-        records = [codec.tiles.encode(y, z, self.row) for y, z in self._tiles(codec)]
+        codec.learned.require(self.header)
+        records = [codec.tile_coder.encode(y, z, self.row) for y, z in self._tiles(codec)]
         return container.build(Container(self.header, records))
 
     def coded(self, codec: Codec) -> Latents:
         """The nearest latents that a file can hold, with the ẑ that belongs to them."""
-        codec.require(self.header)
+        codec.learned.require(self.header)
         y_hat = np.empty_like(self.y_hat)
-        z_hat = np.empty((codec.cfg.hyper, *(-(-n // HYPER) for n in y_hat.shape[1:])), np.float32)
+        z_hat = np.empty((codec.cfg.hyper, *(ceil_div(n, HYPER) for n in y_hat.shape[1:])), np.float32)
         for box, (y, z) in zip(self.tiles(), self._tiles(codec)):
-            y_hat[(..., *box.slices)] = codec.tiles.quantise(y, z, self.row).values[0]
+            y_hat[(..., *box.slices)] = codec.tile_coder.quantise(y, z, self.row).values[0]
             z_hat[(..., *hyper_box(box).slices)] = z[0]
         return replace(self, y_hat=y_hat, z_hat=z_hat)
 
@@ -153,7 +155,7 @@ class Latents:
         y, z = self.y_hat, self.z_hat
         good = y.ndim == 3 and y.dtype == np.float32 and y.shape[:0:-1] == self.grid and self.mode in ("L", "RGB")
         if good and z is not None:
-            good = z.dtype == np.float32 and z.shape[1:] == tuple(-(-n // HYPER) for n in y.shape[1:])
+            good = z.dtype == np.float32 and z.shape[1:] == tuple(ceil_div(n, HYPER) for n in y.shape[1:])
         if not good or not np.isfinite(y).all():
             raise FormatError(f"no latents: ŷ of {y.dtype} {y.shape} for {self.width} × {self.height} pixels")
 
@@ -166,7 +168,7 @@ class Latents:
     @property
     def grid(self) -> tuple[int, int]:
         """Latent positions across and down."""
-        return -(-self.width // LATENT), -(-self.height // LATENT)
+        return ceil_div(self.width, LATENT), ceil_div(self.height, LATENT)
 
     def tiles(self) -> Iterator[Box]:
         header = self.header
@@ -177,7 +179,10 @@ class Latents:
         for box in self.tiles():
             y = self.y_hat[(None, ..., *box.slices)]
             if self.z_hat is None:
-                yield y, codec.tiles.quantise_z(codec.engine.transforms.hyper_analyse(y, self.row), self.row).values
+                yield (
+                    y,
+                    codec.tile_coder.quantise_z(codec.engine.transforms.hyper_analyse(y, self.row), self.row).values,
+                )
             else:
                 yield y, self.z_hat[(None, ..., *hyper_box(box).slices)]
 

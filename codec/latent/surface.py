@@ -24,7 +24,7 @@ from PIL import Image
 
 from codec.arguments import as_picture
 from codec.coder import Codec
-from codec.container import LATENT
+from codec.config import LATENT
 from codec.errors import LatError
 from codec.latent.latents import Latents
 
