@@ -25,6 +25,7 @@ from codec.latent import edit
 from codec.model import Model, log_lambdas, pass_masks
 from codec.rans import Tables
 from codec.ssimulacra2 import EYE_PART, LIGHTNESS_PART, weighted_sum
+from codec.tile import CodingTables
 from codec.train import __main__ as command
 from codec.train import directions, export, loop
 from codec.train.checkpoint import load_networks
@@ -301,10 +302,8 @@ def test_counted_tables_make_files_smaller(shards):
 
     def size(of_y: np.ndarray, of_z: np.ndarray) -> int:
         packed = {k: v.numpy() for k, v in export.packed_tables(y=of_y, z=of_z).items()}
-        y, codec.tile_coder.tables.z = (
-            Tables.unpack(*(packed[f"{of}.{part}"] for part in ("cdf", "length", "offset"))) for of in "yz"
-        )
-        codec.tile_coder.tables.y = (y,)
+        y, z = (Tables.unpack(*(packed[f"{of}.{part}"] for part in ("cdf", "length", "offset"))) for of in "yz")
+        codec.tile_coder.tables = CodingTables(z, (y,))
         pixels = (crops[0].permute(1, 2, 0) * 255).byte().numpy()
         return sum(len(codec.encode(pixels, quality)) for quality in (10, 50, 90))
 

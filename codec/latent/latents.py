@@ -104,10 +104,9 @@ class Latents:
         return to_pillow(worker.synthesise(header, picture_box(header), self._tile), {})
 
     def _tile(self, index: int) -> TileLatents:
-        """What a decoder knows of a tile."""
+        """What a decoder needs of a tile to synthesise it: no ẑ."""
         box = tile_box(self.header, index)
-        z_hat = self.y_hat[None, :0] if self.z_hat is None else self.z_hat[(None, ..., *box.cover(HYPER).slices)]
-        return TileLatents(self.row, z_hat, self.y_hat[(None, ..., *box.slices)])
+        return TileLatents(self.row, np.empty(0, np.float32), self.y_hat[(None, ..., *box.slices)])
 
     def to_file(self, codec: Codec) -> bytes:
         """A .lat file. Edited latents are put on the coder's grid on the way, as `coded` does."""
