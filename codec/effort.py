@@ -115,9 +115,9 @@ class Refinement:
         objective = Objective(self._transforms.model, whole, own, self._transforms.rows(row), distortion)
         start = whole[(..., *own.slices)]
         found = [(start, z), *descend(objective, start, z, self._steps, step_done)]
-        z_hats = (learned.tile_coder.quantise_z(z.cpu().numpy(), row).values for _, z in found)
-        candidates = ((y.cpu().numpy(), z_hat) for (y, _), z_hat in zip(found, z_hats))
-        return min(candidates, key=lambda found: self._cost(found[0], found[1], around, own, distortion))
+        candidates = [(y.cpu().numpy(), learned.tile_coder.quantise_z(z.cpu().numpy(), row).values) for y, z in found]
+        costs = [self._cost(y, z_hat, around, own, distortion) for y, z_hat in candidates]
+        return candidates[costs.index(min(costs))]
 
     def _cost(self, y: np.ndarray, z_hat: np.ndarray, around: np.ndarray, own: Box, distortion: Distortion) -> float:
         """Bits + λ · distortion of the file of a tile's latents, its neighbours' as they are."""

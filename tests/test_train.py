@@ -21,10 +21,11 @@ from safetensors.torch import save_file
 from bench import heldout
 from codec import Codec, weights
 from codec.config import PASSES, SIZES, Config
+from codec.distortion import EYE_PART, LIGHTNESS_PART
 from codec.latent import edit
 from codec.model import Model, log_lambdas, pass_masks
 from codec.rans import Tables
-from codec.ssimulacra2 import EYE_PART, LIGHTNESS_PART, weighted_sum
+from codec.ssimulacra2 import weighted_sum
 from codec.tile import CodingTables
 from codec.train import __main__ as command
 from codec.train import directions, export, loop
@@ -334,7 +335,7 @@ def test_a_broken_gradient_is_skipped(shards, tmp_path, monkeypatch):
         calls.append(1)
         return squared_error(x, x_hat) * (float("nan") if len(calls) % 2 and x_hat.requires_grad else 1)
 
-    monkeypatch.setitem(loop.DISTORTIONS, "psnr", broken)
+    monkeypatch.setitem(loop.LOSSES, "psnr", broken)
     out = tmp_path / "run.ckpt"
     loop.train(TINY, loop.Recipe(batch=1, crop=64), [shards[1]], out, 20 / 60, "tiny")
     tensors, _ = loop.load_checkpoint(out)

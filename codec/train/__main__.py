@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from codec.config import SIZES
-from codec.train.distortion import DISTORTIONS
+from codec.train.distortion import LOSSES
 from codec.train.grow import LargerNetworkError
 from codec.train.loop import Recipe, train
 
@@ -33,7 +33,7 @@ from codec.train.loop import Recipe, train
 )
 @click.option(
     "--tune",
-    type=click.Choice(list(DISTORTIONS)),
+    type=click.Choice(list(LOSSES)),
     default=Recipe.tune,
     show_default=True,
     help="What bits are weighed against: squared error, or mostly SSIMULACRA 2.",

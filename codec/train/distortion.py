@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codec.ssimulacra2 import EYE_PART, PRUNED, as_squared_error, coloured, weighted_sum
+from codec.distortion import EYE_PART, as_squared_error, weigh_colours
+from codec.ssimulacra2 import PRUNED, weighted_sum
 
 FLAT, FLAT_PART = 4.0, 2.0  # variance (0..255 scale) that halves what an error counts; how much where there is none
-Distortion = Callable[[Tensor, Tensor, Tensor], Tensor]  # x, x̂ (N, 3, H, W) in 0 … 1, λ (N,) -> D (N,)
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # x, x̂ (N, 3, H, W) in 0 … 1, λ (N,) -> D (N,)
 
 
 def squared_error(x: Tensor, x_hat: Tensor, lambdas: Tensor | None = None) -> Tensor:
@@ -25,7 +26,7 @@ def squared_error(x: Tensor, x_hat: Tensor, lambdas: Tensor | None = None) -> Te
 
 def coloured_error(x: Tensor, x_hat: Tensor) -> Tensor:
     """`squared_error`, colours counting more than lightness."""
-    return (coloured(x_hat.float() - x) ** 2).mean((1, 2, 3)) * 255**2
+    return (weigh_colours(x_hat.float() - x) ** 2).mean((1, 2, 3)) * 255**2
 
 
 def error_where_flat(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -46,4 +47,4 @@ def visible_error(x: Tensor, x_hat: Tensor, lambdas: Tensor) -> Tensor:
         return seen + (1 - EYE_PART) * coloured_error(x, x_hat) + FLAT_PART * error_where_flat(x, x_hat)
 
 
-DISTORTIONS: dict[str, Distortion] = {"psnr": squared_error, "eye": visible_error}
+LOSSES: dict[str, Loss] = {"psnr": squared_error, "eye": visible_error}
