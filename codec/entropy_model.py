@@ -16,7 +16,7 @@ import numpy as np
 
 from codec.config import GROUP_OF_PASS, PASSES, POSITIONS, SIGMA_LEVELS, SIGMA_MAX, SIGMA_MIN
 from codec.engine import Engine
-from codec.engine.whole_numbers import LIMIT, check
+from codec.engine.whole_numbers import LIMIT
 from codec.weights import Weights
 
 MU_BITS = 6  # μ, ŷ and ẑ are multiples of 2^-6
@@ -55,8 +55,6 @@ class EntropyModel:
     """μ and σ of ẑ and ŷ by an engine."""
 
     def __init__(self, weights: Weights, engine: Engine):
-        """Raises: FormatError."""
-        check(weights)
         self.engine, self.config = engine, weights.config
         self.z_gain = weights.exact["z_gain"].astype(np.int64)[:, :, None, None]  # (rates, Z, 1, 1)
 
