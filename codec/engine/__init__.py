@@ -17,9 +17,9 @@ import numpy as np
 
 from codec.concurrency import MAX_TILES_IN_FLIGHT, cores, shares
 from codec.config import PASSES, POSITIONS, ceil_div
-from codec.engine.integer_networks import LIMIT, check, known_before, power_of_two
+from codec.engine.integer_networks import LIMIT, known_before, power_of_two
 from codec.engine.numpy_engine import NumpyNetworks
-from codec.errors import FormatError, LatError
+from codec.errors import LatError
 from codec.settings import ENGINES
 from codec.weights import Weights
 
@@ -112,12 +112,11 @@ def load(weights: Weights, name: str | None = None, threads: int | None = None, 
     """The best engine of this machine, or the one that is named.
 
     threads: of each network, default all cores. float32: no bfloat16 in g_a and g_s, where it costs less than 0.02 dB.
-    Raises: FormatError for damaged weights; LatError where the engine is not installed, or its library fails.
+    Raises: LatError where the engine is not installed, or its library fails.
     """
     available, failed = installed(), []
     if name is not None and name not in available:
         raise LatError(f"engine {name} is not installed; installed: {', '.join(available) or 'none'}; {INSTALL}")
-    check(weights)
     if name is not None:
         candidates = [name]
     else:
@@ -125,8 +124,6 @@ def load(weights: Weights, name: str | None = None, threads: int | None = None, 
     for candidate in candidates:
         try:
             return LOADERS[candidate](weights, threads, float32)
-        except FormatError:
-            raise
         except (LatError, RuntimeError) as error:  # OpenVINO compiles nothing in a directed rounding mode
             failed.append(f"{candidate}: {error}")
     rounding = "" if rounds_to_nearest() else "; another library has left a rounding mode that is not to nearest"
