@@ -158,9 +158,7 @@ def _save_all(image: Image.Image, target: IO[bytes], filename: str | bytes) -> N
 
     Raises: ValueError.
     """
-    from codec.picture.image import frames
-
-    count = frames(image) + len(list(image.encoderinfo.get("append_images", ())))
+    count = getattr(image, "n_frames", 1) + len(list(image.encoderinfo.get("append_images", ())))
     if count > 1:
         raise ValueError(f"a .lat file holds one picture, not {count}: save each into a file of its own")
     _save(image, target, filename)

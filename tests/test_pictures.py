@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageDraw, ImageFilter, ImageOps, PngImagePlugin, TiffImagePlugin
 
-from codec import LatError
+from codec import LatError, container, lossless
 from codec.picture import metadata, pictures
 from codec.picture.image import Picture, from_pillow, open_image, to_pillow
 from tests.conftest import psnr
