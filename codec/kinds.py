@@ -59,6 +59,16 @@ def picture_suffixes() -> set[str]:
     return {s for s, f in Image.registered_extensions().items() if f in known and f not in NO_PICTURES}
 
 
+def is_other_format(name: str) -> bool:
+    """Whether a file is named as a picture, or another file that Pillow knows, that is not a .lat file."""
+    from PIL import Image
+
+    register_plugins()
+    suffix = PurePath(name).suffix.lower()
+    known = suffix in Image.registered_extensions() or suffix in PLUGINS or RAW.fullmatch(suffix) is not None
+    return known and suffix != ".lat"
+
+
 def is_hidden(place: PurePath) -> bool:
     """Whether a name, below the folder that was asked for, is one of those that people do not see."""
     return any(part.startswith(".") or part in SKIPPED_FOLDERS for part in place.parts)

@@ -38,7 +38,7 @@ class Learned:
     """One set of weights and the engine that evaluates it."""
 
     def __init__(self, own: Weights, engine: Engine, tables: CodingTables | None = None):
-        """tables: those of the weights, if they are unpacked already. Raises: FormatError."""
+        """tables: those of the weights, if they are unpacked already."""
         self.weights, self.config, self.engine = own, own.config, engine
         self.tile_coder = TileCoder(own, engine.entropy, tables)
 

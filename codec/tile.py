@@ -51,14 +51,10 @@ class CodingTables:
 
     @classmethod
     def unpack(cls, weights: Weights) -> CodingTables:
-        """Raises: FormatError."""
-        try:
-            counted, gaussian, z = (
-                Tables.unpack(*(weights.tables[f"{label}.{part}"] for part in ("cdf", "length", "offset")))
-                for label in ("y", "y_gaussian", "z")
-            )
-        except KeyError as error:
-            raise FormatError(f"no weights of this codec: {error} is missing") from None
+        counted, gaussian, z = (
+            Tables.unpack(*(weights.tables[f"{label}.{part}"] for part in ("cdf", "length", "offset")))
+            for label in ("y", "y_gaussian", "z")
+        )
         return cls(z, (counted, gaussian.continued(counted)))
 
 
@@ -66,7 +62,7 @@ class TileCoder:
     """The entropy model and the frequency tables of one set of weights."""
 
     def __init__(self, weights: Weights, networks: EntropyNetworks, tables: CodingTables | None = None):
-        """tables: those of the weights, if they are unpacked already. Raises: FormatError."""
+        """tables: those of the weights, if they are unpacked already."""
         self.config, self.entropy = weights.config, EntropyModel(weights, networks)
         self.tables = tables or CodingTables.unpack(weights)
 

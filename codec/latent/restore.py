@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from codec.arguments import as_picture
+from codec.arguments import PictureLike, as_picture
 from codec.coder import Codec, Progress
 from codec.config import LATENT
 from codec.errors import LatError
@@ -35,9 +35,7 @@ JPEG_SIGMA = 3.3  # times the root of the mean quantisation step: the same, for 
 PROJECTIONS = 2  # rounds of making an enlarged picture shrink to the given one
 
 
-def denoise(
-    codec: Codec, image: Image.Image | np.ndarray, sigma: float, progress: Progress | None = None
-) -> Image.Image:
+def denoise(codec: Codec, image: PictureLike, sigma: float, progress: Progress | None = None) -> Image.Image:
     """Without its noise of standard deviation `sigma`, in grey levels 0 … 255. Alpha and metadata stay.
 
     Raises: LatError; ValueError for a σ that is not positive.
@@ -65,7 +63,7 @@ def deblock(codec: Codec, jpeg: bytes, progress: Progress | None = None) -> Imag
     return joined(x, None, picture.metadata)
 
 
-def upscale(codec: Codec, image: Image.Image | np.ndarray, progress: Progress | None = None) -> Image.Image:
+def upscale(codec: Codec, image: PictureLike, progress: Progress | None = None) -> Image.Image:
     """Twice the size: of the pictures that bicubic shrinking makes this one of, about the likeliest.
 
     Raises: LatError.

@@ -47,7 +47,7 @@ def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
         found["icc"] = icc_of_png(info, grey, notes)
     credits = iptc(image)
     words = credits | words
-    if resolution := dpi(info, found["exif"]):
+    if resolution := dpi(info, None if image.format == "LAT" else found["exif"]):
         words["dpi"] = resolution
     if "aspect" in info and len(set(info["aspect"])) > 1:
         notes.append("pixels that are not square become square")
@@ -65,6 +65,17 @@ def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
             notes.append("the orientation in its metadata is dropped, because the picture may have been turned since")
         kept = upright(kept)
     return kept, notes
+
+
+def with_words(metadata: dict[str, bytes], words: dict[str, Any]) -> None:
+    """Put words into the text of a picture, and take those out that are None or empty."""
+    try:
+        text = json.loads(metadata.pop("text", b"{}"))
+    except ValueError:
+        text = {}
+    text = {key: value for key, value in ((text if isinstance(text, dict) else {}) | words).items() if value}
+    if text:
+        metadata["text"] = json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def to_info(metadata: dict[str, bytes]) -> dict:
@@ -269,11 +280,6 @@ def _orientation_entry(exif: bytes) -> tuple[str, int] | None:
     return None
 
 
-def stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels (H, W, C) as they are to be seen -> as a picture with this orientation has them: undoes `turned`."""
-    return turned(pixels, {6: 8, 8: 6}.get(orientation, orientation))
-
-
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Pixels (H, W, C) as they are to be seen."""
     if orientation in (5, 6, 7, 8):
@@ -283,3 +289,8 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
+
+
+def reoriented(pixels: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Pixels (H, W, C) stored for one orientation -> the same picture, stored for another one."""
+    return pixels if before == after else turned(turned(pixels, before), {6: 8, 8: 6}.get(after, after))

@@ -81,6 +81,21 @@ def encode(image: Image.Image, format: str, quality: float | None = None) -> tup
         return data, notes + said(everything, format)
 
 
+def encode_animation(frames: list[Image.Image], format: str, duration: int) -> tuple[bytes, list[str]]:
+    """(The bytes of an animated WebP, GIF or PNG with the metadata of the first frame, notes as `encode` has them).
+
+    `duration` of each frame in milliseconds.
+    Raises: LatError.
+    """
+    carried, dropped = carriable(frames[0], format)
+    if "exif" not in CARRIES.get(format, ()):
+        frames = [upright(frame) for frame in frames]
+    first, *others = (Image.fromarray(np.asarray(frame)) for frame in frames)
+    options = carried | {"save_all": True, "append_images": others, "duration": duration, "loop": 0}
+    notes = ["colours are reduced to 256"] if format == "GIF" else []
+    return saved(first, format, options), notes + said(dropped, format)
+
+
 def saved(image: Image.Image, format: str, options: dict) -> bytes:
     """Raises: LatError."""
     out = io.BytesIO()
