@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -21,7 +20,6 @@ from codec.weights import Weights
 if TYPE_CHECKING:
     import torch
 
-    from codec.engine.torch_engine import TorchTransforms
     from codec.model import Model
 
 
@@ -72,28 +70,17 @@ class Codec:
 
     @classmethod
     def for_file(cls, data: LatFile) -> Codec:
-        """The installed weights that a .lat file was written with.
-
-        Raises: as `decode`.
-        """
+        """The installed weights that a .lat file was written with. Raises: as `decode`."""
         return cls.load(weights.name_for(parsed(data).header.model))
-
-    @cached_property
-    def torch_transforms(self) -> TorchTransforms:
-        """The transforms as torch has them, whatever else evaluates them otherwise: for gradients."""
-        from codec.engine.torch_engine import TorchTransforms
-
-        own = self.engine.transforms
-        return own if isinstance(own, TorchTransforms) else TorchTransforms(self.weights)
 
     @property
     def model(self) -> Model:
         """The float networks, as torch modules."""
-        return self.torch_transforms.model
+        return self.learned.torch_transforms.model
 
     def to(self, device: torch.device | str) -> Codec:
         """This codec by torch, with g_a, g_s and h_a on a device; entropy coding stays on the CPU."""
-        self._use(engine.by_torch(self.torch_transforms.to(device), self.engine.entropy))
+        self._use(engine.by_torch(self.learned.torch_transforms.to(device), self.engine.entropy))
         self._asked = ("torch", *self._asked[1:3], str(device))
         return self
 
@@ -116,10 +103,7 @@ class Codec:
         return self.encode_picture(image, Settings(quality, effort, tune, lossless=lossless), progress)
 
     def encode_picture(self, image: PictureLike, settings: Settings, progress: Progress | None = None) -> bytes:
-        """`encode`, with everything that can be asked for in one object.
-
-        Raises: LatError, TypeError.
-        """
+        """`encode`, with everything that can be asked for in one object. Raises: LatError, TypeError."""
         if progress is not None and not callable(progress):
             raise TypeError(f"progress must be a function of (done, all), got {type(progress).__name__}")
         picture = as_picture(image, exact=settings.lossless)
@@ -134,7 +118,7 @@ class Codec:
             from codec.effort import Refinement
         except ModuleNotFoundError as error:
             raise LatError(f"an effort of 4 and more needs {error.name}: pip install torch") from None
-        return Refinement(self.learned, self.torch_transforms, settings)
+        return Refinement(self.learned, settings)
 
     def decode(
         self,

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from codec.config import LATENT
 from codec.distortion import DISTORTIONS, Distortion
-from codec.engine.torch_engine import TorchTransforms, to_tensor
+from codec.engine.torch_engine import to_tensor
 from codec.learned import Learned
 from codec.model import Model, gaussian_likelihood
 from codec.picture.image import to_colour
@@ -95,8 +95,8 @@ class Objective:
 class Refinement:
     """What finds the latents of a tile whose file costs least in bits + λ · distortion: `learned.Choose`."""
 
-    def __init__(self, learned: Learned, transforms: TorchTransforms, settings: Settings):
-        self._learned, self._transforms = learned, transforms
+    def __init__(self, learned: Learned, settings: Settings):
+        self._learned, self._transforms = learned, learned.torch_transforms
         self._steps, self._row = settings.steps, learned.config.row(settings.quality)
         self._distortion = DISTORTIONS[settings.tune or learned.weights.tune]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from codec.config import GROUP_OF_PASS, PASSES, POSITIONS, SIGMA_LEVELS, SIGMA_MAX, SIGMA_MIN, ceil_div
-from codec.engine import EntropyNetworks, Predictor
 from codec.engine.integer_networks import LIMIT
+from codec.engine.protocols import EntropyNetworks, Predictor
 from codec.weights import Weights
 
 MU_BITS = 6  # μ, ŷ and ẑ are multiples of 2^-6

@@ -10,8 +10,9 @@ import itertools
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from functools import partial
+from functools import cached_property, partial
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,9 @@ from codec.settings import QUALITY, Settings
 from codec.tile import CodingTables, TileCoder, TileLatents
 from codec.tiles import Box, latent_bounds, picture_box, tile_box, tiles_in
 from codec.weights import Weights
+
+if TYPE_CHECKING:
+    from codec.engine.torch_engine import TorchTransforms
 
 Progress = Callable[[int, int], None]  # tiles done, tiles in all; with effort, steps of tiles
 # pixels (H, W, C), a tile's box, what to call after each step -> y and z of the tile
@@ -46,6 +50,14 @@ class Learned:
         """The same with the cores shared out among so many tiles."""
         engine = self.engine.several(tiles)
         return self if engine is self.engine else Learned(self.weights, engine, self.tile_coder.tables)
+
+    @cached_property
+    def torch_transforms(self) -> TorchTransforms:
+        """The transforms as torch has them, whatever else evaluates them otherwise: for gradients."""
+        from codec.engine.torch_engine import TorchTransforms
+
+        own = self.engine.transforms
+        return own if isinstance(own, TorchTransforms) else TorchTransforms(self.weights)
 
     def require(self, header: Header) -> None:
         """Raises: MissingModelError where these are not the weights that a header names."""
@@ -82,8 +94,10 @@ class Learned:
         def encode_tile(index: int) -> bytes:
             box, record = tile_box(header, index), b""
             if not unseen(box):
-                find = choose or partial(worker.latents, row=row)
-                y, z = find(picture.pixels, box, step_done)
+                if choose:
+                    y, z = choose(picture.pixels, box, step_done)
+                else:
+                    y, z = worker.latents(picture.pixels, box, row)
                 record = worker.tile_coder.encode(y, z, row, alpha_under(picture.pixels, box), settings.threshold)
             step_done()
             return record
@@ -91,9 +105,7 @@ class Learned:
         with in_flight(count, REFINED_AT_ONCE if choose else worker.engine.at_once) as pool:
             return Container(header, list(pool.map(encode_tile, range(count))), picture.metadata)
 
-    def latents(
-        self, pixels: np.ndarray, box: Box, step_done: Callable[[], None], row: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def latents(self, pixels: np.ndarray, box: Box, row: int) -> tuple[np.ndarray, np.ndarray]:
         """y (1, M, h, w) and z of the latents in `box` of a picture (H, W, C), as the networks make them."""
         y = self.analyse(pixels, box, row)
         return y, self.engine.transforms.hyper_analyse(y, row)

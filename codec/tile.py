@@ -12,7 +12,7 @@ import numpy as np
 from codec import container, entropy_model
 from codec.config import DEAD_ZONE, DEAD_ZONE_MAX, LATENT, PASSES, ceil_div
 from codec.container import Container
-from codec.engine import EntropyNetworks
+from codec.engine.protocols import EntropyNetworks
 from codec.entropy_model import EntropyModel, Passes
 from codec.errors import DesyncError, FormatError
 from codec.rans import SYMBOL_LIMIT, SymbolReader, SymbolWriter, Tables

@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import load
 
 from codec import Codec, FormatError, container, engine, entropy_model, weights
-from codec.engine import onnx_engine, torch_engine
+from codec.engine import onnx_engine, self_test, torch_engine
 from codec.settings import Settings
 from codec.tiles import Box
 from tests.conftest import run
@@ -145,13 +145,13 @@ class Rounded:
 @pytest.mark.parametrize("name", engine.installed())
 def test_every_engine_sums_exactly_and_one_that_does_not_is_found_out(codec, name):
     chosen = engine.load(codec.weights, name)
-    assert chosen.name == name and engine.sums_exactly(chosen.entropy, codec.weights)
-    assert not engine.sums_exactly(Rounded(chosen.entropy), codec.weights)
+    assert chosen.name == name and self_test.sums_exactly(chosen.entropy, codec.weights)
+    assert not self_test.sums_exactly(Rounded(chosen.entropy), codec.weights)
 
 
 @pytest.mark.parametrize("name", [None, *engine.installed()])
 def test_numpy_takes_over_from_networks_that_sum_inexactly(codec, real_file, monkeypatch, name):
-    monkeypatch.setattr(engine, "sums_exactly", lambda networks, weights: False)
+    monkeypatch.setattr(self_test, "sums_exactly", lambda networks, weights: False)
     slow = Codec.load(engine=name)
     first = container.parse(codec.encode(np.zeros((20, 40, 3), np.uint8)))
     data = real_file.read_bytes() if name is None else container.build(first)
@@ -163,8 +163,8 @@ def test_numpy_takes_over_from_networks_that_sum_inexactly(codec, real_file, mon
 
 @pytest.mark.skipif("openvino" not in engine.installed(), reason="needs openvino")
 def test_streams_are_proven_too_when_openvino_is_forced(codec, monkeypatch):
-    proven, sums_exactly = [], engine.sums_exactly
-    monkeypatch.setattr(engine, "sums_exactly", lambda *args: proven.append(args) or sums_exactly(*args))
+    proven, sums_exactly = [], self_test.sums_exactly
+    monkeypatch.setattr(self_test, "sums_exactly", lambda *args: proven.append(args) or sums_exactly(*args))
     forced = engine.load(codec.weights, "openvino", threads=2)
     shared = forced.several(5)
     assert len(proven) == 2 and shared.entropy is not forced.entropy

@@ -10,7 +10,7 @@ from codec.weights import Weights
 
 
 class NumpyNetworks:
-    """codec.engine.EntropyNetworks."""
+    """protocols.EntropyNetworks."""
 
     def __init__(self, weights: Weights):
         self._config, self._layers = weights.config, NumpyLayers(weights)
@@ -25,7 +25,7 @@ class NumpyNetworks:
 
 
 class NumpyPredictor:
-    """codec.engine.Predictor."""
+    """protocols.Predictor."""
 
     def __init__(self, context: Context[np.ndarray], reduced: np.ndarray, before: list[np.ndarray]):
         self._context, self._reduced, self._before = context, reduced, before

@@ -6,7 +6,7 @@ import queue
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -14,11 +14,10 @@ from codec import telemetry
 from codec.config import LATENT, PASSES
 from codec.engine import onnx_graphs
 from codec.engine.onnx_builder import halves
+from codec.engine.protocols import Networks, Predictor
+from codec.engine.self_test import prove
 from codec.errors import LatError
 from codec.weights import Weights
-
-if TYPE_CHECKING:
-    from codec.engine import Networks, Predictor
 
 KINDS = "yz"  # graphs whose names begin with y or z are compiled together: a tile needs them all
 LARGE = 2048  # latents: half a megapixel
@@ -113,7 +112,7 @@ class OnnxRuntime:
 
 
 class OnnxNetworks:
-    """codec.engine.Transforms and EntropyNetworks. A graph is compiled when it is first needed."""
+    """protocols.Transforms and EntropyNetworks. A graph is compiled when it is first needed."""
 
     def __init__(self, weights: Weights, runtime: Runtime):
         self.name, self.description = runtime.name, runtime.description
@@ -168,7 +167,7 @@ class OnnxNetworks:
 
 
 class OnnxPredictor:
-    """codec.engine.Predictor."""
+    """protocols.Predictor."""
 
     def __init__(self, networks: OnnxNetworks, kind: str, size: tuple[int, int], inputs: dict[str, np.ndarray]):
         self._networks, self._kind = networks, kind
@@ -184,6 +183,38 @@ class OnnxPredictor:
 
     def close(self) -> None:
         self._started.close()
+
+
+def proven_networks(weights: Weights, runtime: Runtime) -> Networks:
+    """All networks by a runtime, but for an entropy model that does not sum exactly: numpy evaluates that."""
+    networks = OnnxNetworks(weights, runtime)
+    entropy = prove(networks, weights)
+    slow = "" if entropy is networks else "; entropy model by numpy, slow"
+    return Networks(networks, entropy, f"{runtime.description}{slow}")
+
+
+class OpenVinoInStreams:
+    """OpenVINO's networks by their number of streams: each compiled and proven once, when it is first needed."""
+
+    def __init__(self, weights: Weights, threads: int, float32: bool, otherwise: Networks | None = None):
+        """otherwise: what takes their place where OpenVINO fails."""
+        self._weights, self._threads, self._float32, self._otherwise = weights, threads, float32, otherwise
+        self._made: dict[int, Networks] = {}
+        self._lock = Lock()
+
+    def __call__(self, streams: int) -> Networks:
+        with self._lock:
+            if streams not in self._made:
+                self._made[streams] = self._make(streams)
+            return self._made[streams]
+
+    def _make(self, streams: int) -> Networks:
+        try:
+            return proven_networks(self._weights, OpenVino(self._threads, self._float32, streams))
+        except (LatError, RuntimeError):
+            if self._otherwise is None:
+                raise
+            return self._otherwise
 
 
 class BySize:
