@@ -174,7 +174,8 @@ class Learned:
 
         Tiles are always synthesised whole, so that a region equals the crop of the picture to the last bit.
         """
-        out: np.ndarray | None = None  # allocated after the first tile decodes: a forged header must not cost gigabytes
+        # allocated after the first tile decodes: a forged header must not cost a gigabyte
+        out: np.ndarray | None = None
         count = sum(1 for _ in tiles_in(header, region.cover(LATENT)))
         for done, (box, pixels) in enumerate(self._tiles(header, region.cover(LATENT), latents, is_empty), 1):
             if out is None:

@@ -167,7 +167,7 @@ def decode_pixels(file: Container, region: Box | None = None, on_error: OnError 
     Raises: FormatError, ChecksumError.
     """
     region = region or picture_box(file.header)
-    out = None  # not before a first patch has proved that the file means it
+    out = None  # allocated after the first patch decodes: a forged header must not cost a gigabyte
     for shared, pixels, masked in _decoded(file, region, on_error):
         if out is None:
             out = flat(file.header, region.height, region.width)

@@ -168,7 +168,7 @@ class SymbolWriter:
         self._coder.encode_with_indexes(symbols.tolist(), listed(indices), tables.cdfs, tables.lengths, tables.offsets)
 
     def finish(self) -> bytes:
-        if self._count < 4:  # flush overruns its buffer of one word a symbol; nobody reads these behind the last
+        if self._count < 4:  # flush overruns its buffer of one word a symbol: pad with four that no reader asks for
             self._coder.encode_with_indexes([0] * 4, [0] * 4, [[0, 1 << PRECISION - 1, 1 << PRECISION]], [3], [0])
         return self._coder.flush()
 
