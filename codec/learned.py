@@ -25,7 +25,7 @@ from codec.errors import LatError, MissingModelError
 from codec.lossless import OnError
 from codec.picture.image import Picture, to_colour, to_grey
 from codec.settings import QUALITY, Settings
-from codec.tile import CodingTables, TileCoder, TileLatents
+from codec.tile import CodingTables, Quantised, TileCoder, TileLatents
 from codec.tiles import Box, latent_bounds, picture_box, tile_box, tiles_in
 from codec.weights import Weights
 
@@ -109,6 +109,10 @@ class Learned:
         """y (1, M, h, w) and z of the latents in `box` of a picture (H, W, C), as the networks make them."""
         y = self.analyse(pixels, box, row)
         return y, self.engine.transforms.hyper_analyse(y, row)
+
+    def hyper_latents(self, y: np.ndarray, row: int) -> Quantised:
+        """The ẑ that belongs to a tile's y (1, M, h, w), and its symbols."""
+        return self.tile_coder.quantise_z(self.engine.transforms.hyper_analyse(y, row), row)
 
     def analyse(self, pixels: np.ndarray, box: Box, row: int) -> np.ndarray:
         """y (1, M, h, w) of the latents in `box`, from the pixels under and around them."""

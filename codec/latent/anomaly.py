@@ -56,7 +56,7 @@ def features(codec: Codec, image: PictureLike) -> Features:
     for box in latents.tiles():
         y = latents.y_hat[(None, ..., *box.slices)]
         excess = np.zeros_like(y)
-        z_hat = codec.tile_coder.quantise_z(codec.engine.transforms.hyper_analyse(y, latents.row), latents.row).values
+        z_hat = codec.learned.hyper_latents(y, latents.row).values
         passes = codec.tile_coder.entropy.y(z_hat, latents.row, box.height, box.width)
         for t in passes:
             mu, _ = passes.predict()

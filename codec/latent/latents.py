@@ -189,10 +189,7 @@ class Latents:
         for box in self.tiles():
             y = self.y_hat[(None, ..., *box.slices)]
             if self.z_hat is None:
-                yield (
-                    y,
-                    codec.tile_coder.quantise_z(codec.engine.transforms.hyper_analyse(y, self.row), self.row).values,
-                )
+                yield y, codec.learned.hyper_latents(y, self.row).values
             else:
                 yield y, self.z_hat[(None, ..., *hyper_box(box).slices)]
 

@@ -190,7 +190,7 @@ def counted(codec: Codec, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
         row = i * 37 % codec.cfg.rates
         with torch.inference_mode():
             y = codec.model.analyse(x[None], torch.tensor([row])).numpy()
-        of_z = codec.tile_coder.quantise_z(codec.engine.transforms.hyper_analyse(y, row), row)
+        of_z = codec.learned.hyper_latents(y, row)
         of_y = codec.tile_coder.quantise(y, of_z.values, row)
         for count, quantised in zip(counts, (of_y, of_z)):
             for symbols, index in quantised.coded:
