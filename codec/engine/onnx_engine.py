@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -19,6 +20,7 @@ from codec.errors import LatError
 from codec.weights import Weights
 
 KINDS = "yz"  # with which the names of the entropy model's graphs begin: what needs one of them needs all of a kind
+LIFETIME = 2000  # runs of a graph by OpenVINO: each leaves up to 20 kB behind in the allocator, freed with the graph
 BUILDERS = graphs.ENCODER | graphs.DECODER | graphs.IN_BFLOAT16
 
 
@@ -46,6 +48,7 @@ class Runtime(Protocol):
     description: str
     has_bfloat16: bool  # allowed, and fast here
     threads: int
+    ages: bool  # graphs have to be compiled anew after LIFETIME runs
     streams: int  # calls that run at the same time, each with its share of the threads
 
     def in_streams(self, count: int) -> Runtime:
@@ -57,6 +60,7 @@ class Runtime(Protocol):
 
 class OpenVino:
     name = "openvino"
+    ages = True
 
     def __init__(self, threads: int | None, float32: bool, streams: int = 1):
         telemetry.disable()  # again: OpenVINO reports at its import
@@ -95,7 +99,7 @@ class OpenVino:
 
 class OnnxRuntime:
     name = "onnxruntime"
-    has_bfloat16 = False
+    ages = has_bfloat16 = False
     streams = 1  # any number of calls share the threads
 
     def __init__(self, threads: int | None, float32: bool, streams: int = 1):
@@ -129,6 +133,7 @@ class OnnxEngine:
         self._weights, self._runtime = weights, runtime
         self._several: dict[int, OnnxEngine] = {}
         self._compiled: dict[str, Run] = {}
+        self._runs: Counter[str] = Counter()
         self._locks = {name: Lock() for name in BUILDERS}
 
     def several(self, tiles: int) -> OnnxEngine:
@@ -139,20 +144,27 @@ class OnnxEngine:
         return self._several.setdefault(streams, OnnxEngine(self._weights, runtime))
 
     def _run(self, name: str, inputs: dict[str, np.ndarray]) -> Results:
-        if name not in self._compiled:
+        run = self._compiled.get(name)
+        if run is None:
             together = [other for other in BUILDERS if other[0] == name[0] in KINDS] or [name]
             with ThreadPoolExecutor(len(together)) as pool:  # it takes a while, and most of it one core
-                list(pool.map(self._compile, together))
-        return self._compiled[name](inputs)
+                run = dict(zip(together, pool.map(self._compile, together)))[name]
+        self._runs[name] += 1
+        if self._runs[name] >= LIFETIME and self._runtime.ages:
+            self._runs[name] = 0
+            self._compiled.pop(name, None)  # those who run it keep it until they are done
+        return run(inputs)
 
-    def _compile(self, name: str) -> None:
+    def _compile(self, name: str) -> Run:
         with self._locks[name]:
-            if name not in self._compiled:
+            run = self._compiled.get(name)
+            if run is None:
                 model = BUILDERS[name](self._weights).SerializeToString()
                 try:
-                    self._compiled[name] = self._runtime.compile(model, name.endswith(graphs.BFLOAT16))
+                    run = self._compiled[name] = self._runtime.compile(model, name.endswith(graphs.BFLOAT16))
                 except RuntimeError as error:
                     raise LatError(f"{self.description} cannot compile {name}: {error}") from None
+            return run
 
     def _array(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """What a graph gives, where that is one array, to keep."""
