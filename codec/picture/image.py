@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from codec import kinds
 from codec.container import MODES
 from codec.errors import LatError, LimitError, reason
-from codec.picture import metadata, samples
+from codec.picture import declared, metadata, samples
 from codec.picture.alpha import without_hidden_colours
 from codec.settings import MAX_PIXELS
 
@@ -47,8 +48,10 @@ def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
     Raises: LatError, LimitError (before pixels are decoded).
     """
     kinds.register_plugins()
+    data = source.read_bytes() if isinstance(source, Path) else source.read()
+    said = declared.declare(data)
     try:
-        image = Image.open(source)
+        image = Image.open(io.BytesIO(said.mended or data))
     except UnidentifiedImageError:
         raise LatError(f"{name}: {kinds.unknown(name)}") from None
     except Image.DecompressionBombError as error:
@@ -59,6 +62,7 @@ def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
         size = f"{image.width} × {image.height}"
         raise LimitError(f"{name}: {size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
     refuse_thumbnail(image, name)
+    declared.keep(image, said)
     return image
 
 
@@ -93,6 +97,7 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     Colours under full transparency are replaced by ones that cost little, but with `exact`.
     Raises: LatError.
     """
+    said = declared.of(image)
     count, raw = frames(image, name), samples.raw_modes(image)
     try:
         metadata.colour_chunk(image)
@@ -115,6 +120,7 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if target in ("LA", "RGBA") and not exact:
         pixels = without_hidden_colours(pixels)
+    notes += [*said.blemishes, *declared.dropped(said)]
     return Picture(pixels, target, found, notes + changed + dropped, changed[0] if changed else None)
 
 
