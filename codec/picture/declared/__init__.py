@@ -20,7 +20,10 @@ READERS: tuple[tuple[int, bytes, str, Callable[[bytes], Declared]], ...] = (  # 
     (0, b"\x89PNG\r\n\x1a\n", "PNG", png.declare),
     *((0, start, "TIFF", tiff.declare) for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     *((8, b, "AVIF", isobmff.declare) for b in (b"avif", b"avis")),
-    *((8, b, "HEIC", isobmff.declare) for b in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")),
+    *(
+        (8, b, "HEIC", isobmff.declare)
+        for b in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+    ),
     (4, b"jP  \r\n\x87\n", "JPEG 2000", jpeg2000.declare),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000", jpeg2000.declare),
     (4, b"JXL \r\n\x87\n", "JPEG XL", jxl.declare),

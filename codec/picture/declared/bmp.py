@@ -60,5 +60,5 @@ def calibrated(data: bytes) -> tuple[tuple[float, ...] | None, float | None]:
     total = [sum(place[i] for place in places) for i in range(3)]
     white = tuple(v / sum(total) for v in total[:2]) if sum(total) > 2 else D65
     powers = [v / 65536 for v in struct.unpack_from("<3I", data, 110)]
-    power = powers[1] if 0.1 < min(powers) and max(powers) < 10 else 0
+    power = powers[1] if min(powers) > 0.1 and max(powers) < 10 else 0
     return (*white, *colours), (1 / power if power else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codec.picture.declared.record import Declared
+from codec.picture.declared.record import Declared, further
 
 CARD, BLOCK = 80, 2880
 MOST = 100_000  # cards
@@ -25,7 +25,11 @@ def declare(data: bytes) -> Declared:
         if axes > 3:
             return Declared("FITS", abs(bitpix), kind, fault=f"it has {axes:g} axes")
         fault = "it has three planes of colour, of which Pillow reads one" if planes == 3 else ""
-        return Declared("FITS", abs(bitpix), kind, 1, zero=zero, scale=scale, pictures=planes, fault=fault)
+        size = int(number(cards, prefix + "NAXIS1")) * int(number(cards, prefix + "NAXIS2", 1)) * abs(bitpix) // 8
+        extras = (further(planes, size * (planes - 1)),) if planes > 1 else ()
+        return Declared(
+            "FITS", abs(bitpix), kind, 1, zero=zero, scale=scale, pictures=planes, extras=extras, fault=fault
+        )
     return Declared("FITS", fault="it holds no picture")
 
 

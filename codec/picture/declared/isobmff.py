@@ -1,4 +1,4 @@
-"""What an AVIF or HEIC declares (ISO/IEC 14496-12, 23008-12, AV1-ISOBMFF): items, their properties, what refers to what."""
+"""What an AVIF or HEIC declares (ISO/IEC 14496-12, 23008-12, AV1-ISOBMFF): items, properties, references."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from codec.picture.declared.record import Declared, cut
+from codec.picture.declared.record import Declared, cut, further
 
 MOST = 4096  # boxes in a row, items, extents of an item
 MOST_OWNED = 64  # properties of an item
@@ -63,12 +63,15 @@ def declare(data: bytes) -> Declared:
     top = {item for item, kind in meta.kinds.items() if kind in CODED} - meta.hidden
     top -= {source for kind, source, _ in meta.refers if kind in ("auxl", "thmb")}
     top -= {target for kind, _, targets in meta.refers if kind == "dimg" for target in targets}
+    top -= {meta.primary} | {item for item, kind in meta.kinds.items() if kind == "tmap"}
+    if top:
+        extras |= [further(len(top) + 1, sum(meta.sizes.get(item, 0) for item in top))]
     return Declared(
         name,
         bits(meta),
         icc=next((c[4:] for c in colour if c[:4] in (b"prof", b"rICC")), None),
         cicp=bytes([cicp[1], cicp[3], 0, 1]) if cicp and not cicp[0] and not cicp[2] else None,
-        pictures=max(1, len(top - {meta.primary}) + 1),
+        pictures=len(top) + 1,
         extras=tuple(extras.items()),
         blemishes=cut(max(end, meta.end), data),
     )
@@ -112,7 +115,7 @@ def read_primary(meta: Meta, data: bytes, at: int, end: int) -> None:
 
 
 def read_items(meta: Meta, data: bytes, at: int, end: int) -> None:
-    for kind, first, stop in boxes(data, at + (8 if data[at] else 6), end):
+    for kind, first, _ in boxes(data, at + (8 if data[at] else 6), end):
         if kind == "infe" and data[first] >= 2:
             long = data[first] > 2
             item, _, name = struct.unpack_from(">IH4s" if long else ">HH4s", data, first + 4)

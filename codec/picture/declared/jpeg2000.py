@@ -6,11 +6,20 @@ import struct
 from dataclasses import replace
 
 from codec.picture.declared.isobmff import boxes
-from codec.picture.declared.record import Declared, cut
+from codec.picture.declared.record import Declared, cut, further
 
 KNOWN = {"jP  ", "ftyp", "jp2h", "jp2c", "rreq", "free"}
 READ = (0, 12, 15, 16, 17, 18)  # enumerated colour spaces that Pillow reads rightly: bilevel, CMYK, sRGB, grey, sYCC
-SPACES = {1: "YCbCr (1)", 3: "YCbCr (2)", 4: "YCbCr (3)", 11: "CMY", 13: "YCCK", 14: "CIELab", 19: "CIEJab", 20: "e-sRGB"}
+SPACES = {
+    1: "YCbCr (1)",
+    3: "YCbCr (2)",
+    4: "YCbCr (3)",
+    11: "CMY",
+    13: "YCCK",
+    14: "CIELab",
+    19: "CIEJab",
+    20: "e-sRGB",
+}
 SPACES |= {21: "ROMM RGB", 22: "YPbPr", 23: "YPbPr", 24: "e-sYCC"}
 
 
@@ -18,19 +27,24 @@ def declare(data: bytes) -> Declared:
     """What the boxes around the codestream say, and its SIZ segment."""
     if data.startswith(b"\xff\x4f"):
         return of_codestream(data, 0)
-    icc, fault, stream, end, pictures = None, "", -1, 0, 0
+    icc, fault, stream, end, pictures, behind = None, "", -1, 0, 0, 0
     extras: dict[str, int] = {}
     for kind, start, stop in boxes(data, 0, len(data)):
         if kind == "jp2h":
             icc, fault = read_header(data, start, min(stop, len(data)))
         elif kind == "jp2c":
-            stream = start if stream < 0 else stream
             pictures += 1
+            if stream < 0:
+                stream = start
+            else:
+                behind += stop - start
         elif kind not in KNOWN:
             extras[f"JPEG 2000 box {kind}"] = extras.get(f"JPEG 2000 box {kind}", 0) + stop - start
         end = stop
     if len(data) > end:
         extras["data behind the picture"] = len(data) - end
+    if pictures > 1:
+        extras |= [further(pictures, behind)]
     if stream < 0:
         return Declared("JPEG 2000", fault=fault or "it has no codestream")
     found = of_codestream(data, stream, icc, fault)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from codec.picture.declared.record import Declared, cut
+from codec.picture.declared.record import Declared, cut, further
 
 VIDEO = (b"qt  ", b"isom", b"mp41", b"mp42", b"M4V ", b"3gp4", b"3gp5", b"iso2", b"avc1", b"dash")
 NAMES: tuple[tuple[int, bytes, str], ...] = (  # offset, signature, what it is
@@ -83,8 +83,10 @@ def ico(data: bytes) -> Declared:
     largest = max(((e[0] or 256) * (e[1] or 256) for e in entries), default=0)
     kept = next((i for i, e in enumerate(entries) if (e[0] or 256) * (e[1] or 256) == largest), 0)
     size = sum(e[6] for i, e in enumerate(entries) if i != kept)
-    extras = ((f"{count - 1} further picture{'s' * (count > 2)}", size),) if count > 1 else ()
-    return Declared("ICO" if data[2:3] == b"\1" else "CUR", 8, pictures=max(1, count), extras=extras)
+    if not count:  # a TGA can begin like this
+        return Declared()
+    extras = (further(count, size),) if count > 1 else ()
+    return Declared("ICO" if data[2:3] == b"\1" else "CUR", 8, pictures=count, extras=extras)
 
 
 def webp(data: bytes) -> Declared:
@@ -107,4 +109,3 @@ def webp(data: bytes) -> Declared:
 def sgi(data: bytes) -> Declared:
     """Bytes of a sample, channels (the SGI Image File Format, 1.00)."""
     return Declared("SGI", 8 * data[3], channels=struct.unpack_from(">H", data, 10)[0])
-

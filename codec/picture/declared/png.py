@@ -1,4 +1,4 @@
-"""What a PNG declares (W3C Portable Network Graphics, third edition), and the repair of what only its checksums break."""
+"""What a PNG declares (W3C, third edition), and the repair of what only its checksums break."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from codec.picture.declared.record import Declared
+from codec.picture.declared.record import Declared, further
 
 BLANK = rb"(?:\s|#[^\r\n]{0,1000}[\r\n])+"
 BITMAP = re.compile(rb"P4" + BLANK + rb"(\d{1,9})" + BLANK + rb"(\d{1,9})\s")
@@ -25,7 +25,7 @@ def declare(data: bytes) -> Declared:
             at += 1
     extras = []
     if count > 1:
-        extras.append((f"{count - 1} further pictures" if count > 2 else "further picture", at - first))
+        extras.append(further(count, at - first))
     if count and len(data) > at and data[at:].strip():
         extras.append(("data behind the picture", len(data) - at))
     return Declared("PPM", bits, pictures=max(1, count), extras=tuple(extras))

@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     """One tag: where its values are, and how many bytes they take."""
 
     kind: int
-    count: int
+    length: int
     at: int
     size: int
 
@@ -50,10 +50,7 @@ def declare(data: bytes) -> Declared:
     formats = set(values(SAMPLE_FORMAT, (1,))) or {1}
     photometric = (values(PHOTOMETRIC, ()) or (None,))[0]
     compression = (values(COMPRESSION, ()) or (1,))[0]
-    if photometric is None:  # what libtiff then assumes
-        white_is_zero = compression in CCITT
-    else:
-        white_is_zero = photometric == 0
+    white_is_zero = compression in CCITT if photometric is None else photometric == 0  # without one, as libtiff does
     channels = (values(SAMPLES, ()) or (1,))[0]
     colours = 3 if photometric in (2, 6, 8, 9) else INKS.get(photometric, 1)
     kind = KINDS.get(min(formats), "unsigned") if len(formats) == 1 else "mixed"
@@ -69,6 +66,7 @@ def declare(data: bytes) -> Declared:
         channels,
         white_is_zero,
         planes=(values(PLANAR, ()) or (1,))[0] == 2 and channels > 1,
+        big_endian=endian == ">",
         chromaticity=chromaticity(values(WHITE_POINT, ()), values(PRIMARIES, ())),
         extras=tuple(extras(entries, values(EXTRA_SAMPLES, ()), channels - colours)),
         fault=fault,
@@ -95,7 +93,7 @@ def directory(data: bytes, endian: str) -> Iterator[tuple[int, Entry]]:
 
 def read_values(data: bytes, endian: str, entry: Entry) -> tuple:
     """Numbers; fractions as floats."""
-    code, count = FORMATS.get(entry.kind), min(entry.count, MOST)
+    code, count = FORMATS.get(entry.kind), min(entry.length, MOST)
     if code is None:
         return ()
     found = struct.unpack_from(endian + str(count * len(code)) + code[0], data, entry.at)
