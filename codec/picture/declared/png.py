@@ -33,6 +33,8 @@ class Chunk(NamedTuple):
 
 def declare(data: bytes) -> Declared:
     """What the chunks say; a copy without the ancillary ones that are damaged."""
+    if len(data) < 33:
+        return Declared("PNG", fault="it ends within its header")
     found = list(islice(chunks(data), MOST))
     if len(found) == MOST:
         return Declared("PNG", fault=f"it has more than {MOST:,} chunks")
@@ -55,7 +57,7 @@ def declare(data: bytes) -> Declared:
             dropped[chunk.kind] += chunk.length
     end = found[-1].start + found[-1].length + 12 if found else SIGNATURE
     if not found or found[0].kind != "IHDR" or found[0].length < 13:
-        return Declared("PNG", fault="it ends within its header" if len(data) < 33 else "its header is damaged")
+        return Declared("PNG", fault="its header is damaged")
     if found[-1].kind != "IEND":
         if not any(chunk.kind == "IDAT" for chunk in found):
             return Declared("PNG", fault="it ends before its pixels" if end >= len(data) else "its chunks are damaged")
