@@ -12,8 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from codec import kinds
 from codec.container import MODES
 from codec.errors import LatError, LimitError, reason
-from codec.picture import metadata, samples
-from codec.picture.alpha import without_hidden_colours
+from codec.picture import alpha, metadata, samples
 from codec.settings import MAX_PIXELS
 
 NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # tags of TIFF
@@ -94,8 +93,10 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     Raises: LatError.
     """
     count, raw = frames(image, name), samples.raw_modes(image)
+    keyed = isinstance(image.info.get("transparency"), (int, tuple))
     try:
         metadata.colour_chunk(image)
+        no_opacity = alpha.other_meaning(image)
         image.load()
     except Exception as error:  # as in `open_image`; ValueError for an image that was closed
         raise LatError(f"{name}: damaged image: {reason(error)}") from None
@@ -113,8 +114,12 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
         image = image.convert(target)
     pixels = np.asarray(image)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if target in ("LA", "RGBA") and not exact:
-        pixels = without_hidden_colours(pixels)
+    if target in ("LA", "RGBA") and no_opacity:
+        pixels, target = pixels[:, :, :-1], target[:-1]
+        dropped.append(f"{no_opacity} is dropped")
+    elif target in ("LA", "RGBA") and not exact:
+        pixels, replaced = alpha.without_hidden_colours(pixels, keyed)
+        dropped += [replaced] if replaced else []
     return Picture(pixels, target, found, notes + changed + dropped, changed[0] if changed else None)
 
 
