@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from codec import kinds
 from codec.container import MODES
 from codec.errors import LatError, LimitError, reason
-from codec.picture import alpha, metadata, samples
+from codec.picture import alpha, declared, metadata, samples
 from codec.settings import MAX_PIXELS
 
 NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # tags of TIFF
@@ -46,8 +47,10 @@ def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
     Raises: LatError, LimitError (before pixels are decoded).
     """
     kinds.register_plugins()
+    data = source.read_bytes() if isinstance(source, Path) else source.read()
+    said = declared.declare(data)
     try:
-        image = Image.open(source)
+        image = Image.open(io.BytesIO(said.mended or data))
     except UnidentifiedImageError:
         raise LatError(f"{name}: {kinds.unknown(name)}") from None
     except Image.DecompressionBombError as error:
@@ -58,6 +61,7 @@ def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
         size = f"{image.width} × {image.height}"
         raise LimitError(f"{name}: {size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
     refuse_thumbnail(image, name)
+    declared.keep(image, said)
     return image
 
 
@@ -92,6 +96,7 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     Colours under full transparency are replaced by ones that cost little, but with `exact`.
     Raises: LatError.
     """
+    said = declared.of(image)
     count, raw = frames(image, name), samples.raw_modes(image)
     keyed = isinstance(image.info.get("transparency"), (int, tuple))
     try:
@@ -120,6 +125,7 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     elif target in ("LA", "RGBA") and not exact:
         pixels, replaced = alpha.without_hidden_colours(pixels, keyed)
         dropped += [replaced] if replaced else []
+    notes += [*said.blemishes, *declared.dropped(said)]
     return Picture(pixels, target, found, notes + changed + dropped, changed[0] if changed else None)
 
 
