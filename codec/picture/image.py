@@ -13,8 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from codec import kinds
 from codec.container import MODES
 from codec.errors import LatError, LimitError, reason
-from codec.picture import colours, corrections, declared, metadata, samples, unreadable
-from codec.picture.alpha import without_hidden_colours
+from codec.picture import alpha, colours, corrections, declared, metadata, samples, unreadable
 from codec.picture.declared import Declared
 from codec.settings import MAX_PIXELS
 
@@ -102,13 +101,9 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     if said.fault:
         raise LatError(f"{name}: {said.format}: {said.fault}")
     count, raw = frames(image, name), samples.raw_modes(image)
-    corrections.before_loading(image, said)
-    try:
-        image.load()
-    except Exception as error:  # as in `open_image`; ValueError for an image that was closed
-        raise LatError(f"{name}: damaged image: {reason(error)}") from None
-    if 0 in image.size:
-        raise LatError(f"{name}: {image.width} × {image.height} has no pixels")
+    keyed = isinstance(image.info.get("transparency"), (int, tuple))
+    no_opacity = alpha.other_meaning(image)
+    image, said = load(image, said, name)
     notes = [f"only the first of {count} frames is kept"] if count > 1 and said.pictures == 1 else []
     found, dropped = metadata.read(image)
     own, grey = "icc_profile" in image.info, plain_mode(image) in ("L", "LA")
@@ -123,10 +118,34 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
         image = image.convert(target)
     pixels = np.asarray(image)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if target in ("LA", "RGBA") and not exact:
-        pixels = without_hidden_colours(pixels)
+    if target in ("LA", "RGBA") and no_opacity:
+        pixels, target = pixels[:, :, :-1], target[:-1]
+        dropped.append(f"{no_opacity} is dropped")
+    elif target in ("LA", "RGBA") and not exact:
+        pixels, replaced = alpha.without_hidden_colours(pixels, keyed)
+        dropped += [replaced] if replaced else []
     notes += [*said.blemishes, *declared.dropped(said)]
     return Picture(pixels, target, found, notes + changed + dropped, changed[0] if changed else None)
+
+
+def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, Declared]:
+    """Decode the pixels; from a mended copy, where only a checksum of them is wrong.
+
+    Raises: LatError.
+    """
+    file = getattr(image, "fp", None)
+    corrections.before_loading(image, said)
+    try:
+        image.load()
+    except Exception as error:  # as in `open_image`; ValueError for an image that was closed
+        mended = declared.mend(said, file)
+        if mended is None:
+            raise LatError(f"{name}: damaged image: {reason(error)}") from None
+        again = open_image(io.BytesIO(mended), name, image.width * image.height)
+        return load(again, replace(said, blemishes=(*said.blemishes, declared.MENDED)), name)
+    if 0 in image.size:
+        raise LatError(f"{name}: {image.width} × {image.height} has no pixels")
+    return image, said
 
 
 def eight_bit(image: Image.Image, raw: str, said: Declared, name: str) -> tuple[Image.Image, list[str]]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from typing import BinaryIO
 
 from PIL import Image
 
 from codec.picture.declared import bmp, fits, gif, isobmff, jpeg, jpeg2000, jxl, others, png, pnm, tiff
 from codec.picture.declared.record import Declared
 
-__all__ = ["Declared", "declare", "dropped", "keep", "of"]
+__all__ = ["Declared", "declare", "dropped", "keep", "mend", "of"]
 
 READERS: tuple[tuple[int, bytes, str, Callable[[bytes], Declared]], ...] = (  # offset, signature, format
     (0, b"\xff\xd8", "JPEG", jpeg.declare),
@@ -39,6 +40,7 @@ READERS: tuple[tuple[int, bytes, str, Callable[[bytes], Declared]], ...] = (  # 
     (0, b"\x01\xda", "SGI", others.sgi),
 )
 MANY = 8  # kinds of extras that get a note each
+MENDED = "the Adler-32 of the pixels is wrong"
 KEPT = "_codec_declared"  # the attribute of an image that has it
 
 
@@ -61,7 +63,7 @@ def keep(image: Image.Image, declared: Declared) -> None:
 def of(image: Image.Image) -> Declared:
     """What the file of an image declares, as long as Pillow has it open; nothing for an image of another source."""
     known, file = getattr(image, KEPT, None), getattr(image, "fp", None)
-    if known is not None or file is None:
+    if known is not None or file is None or file.closed:
         return known or Declared()
     at = file.tell()
     try:
@@ -69,6 +71,14 @@ def of(image: Image.Image) -> Declared:
         return declare(file.read())
     finally:
         file.seek(at)
+
+
+def mend(said: Declared, file: BinaryIO | None) -> bytes | None:
+    """The bytes of a file whose pixels Pillow refuses for a checksum alone, with that put right; else None."""
+    if said.format != "PNG" or file is None or file.closed or MENDED in said.blemishes:
+        return None
+    file.seek(0)
+    return png.mend_pixels(file.read())
 
 
 def dropped(declared: Declared) -> list[str]:
