@@ -28,7 +28,7 @@ def before_loading(image: Image.Image, said: Declared) -> None:
     colours = getattr(image, "tag_v2", {}).get(COLOUR_MAP, ())
     if image.mode in ("P", "PA") and 0 < max(colours, default=0) < 256:  # libtiff goes by the same sign
         image.palette = ImagePalette.raw("RGB;L", bytes(colours))
-    tiles = getattr(image, "tile", [])
+    tiles = [tile for tile in getattr(image, "tile", []) if tile[3][0] != ";"]  # a plane that has no colour
     image.tile = [with_raw_mode(tile, raw_mode(tile, said)) for tile in tiles]  # type: ignore[attr-defined]
 
 
@@ -58,7 +58,7 @@ def eight_bit(image: Image.Image, raw: str, said: Declared) -> tuple[Image.Image
     elif (
         image.mode == "L" and said.bits == 8 and (said.kind == "signed" or said.format == "FITS" and said.zero == -128)
     ):
-        image, notes = samples.of_signed_bytes(image)
+        image, notes = samples.of_signed_bytes(image, said)
     elif (bits := samples.bits_before(image, raw, said)) > 8:
         notes = [f"{bits}-bit samples are reduced to 8 bits"]
     if said.format == "TIFF" and image.mode in ("1", "L") and said.white_is_zero != bool(TURNED.search(raw)):

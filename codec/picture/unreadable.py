@@ -27,7 +27,10 @@ def why(data: bytes, said: Declared, name: str) -> str:
         return f"{format}: {said.fault or '; '.join(said.blemishes)}"
     cause = of_plugin(data, PILLOW.get(format, format))
     if said.channels and (cause in LAYOUTS or not cause):
-        return f"{format} of {layout(said)}, which Pillow does not read; convert it to 8 or 16 bits, unsigned"
+        return (
+            f"{format} of {layout(said)}, a layout that Pillow does not read; "
+            "convert it to unsigned samples of 8 or 16 bits, black as 0, least byte first"
+        )
     return f"{format} that cannot be read: {cause or 'Pillow does not know this kind'}"
 
 

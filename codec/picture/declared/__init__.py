@@ -32,11 +32,12 @@ READERS: tuple[tuple[int, bytes, str, Callable[[bytes], Declared]], ...] = (  # 
     (0, b"BM", "BMP", bmp.declare),
     (0, b"GIF8", "GIF", gif.declare),
     (8, b"WEBP", "WebP", others.webp),
-    *((0, b"P" + n, "PPM", pnm.declare) for n in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"f", b"F")),
+    *((0, b"P" + n, "PPM", pnm.declare) for n in (b"1", b"2", b"3", b"4", b"5", b"6", b"f", b"F")),
     (0, b"SIMPLE  =", "FITS", fits.declare),
     (0, b"8BPS", "PSD", others.psd),
     (0, b"\0\0\1\0", "ICO", others.ico),
     (0, b"\0\0\2\0", "CUR", others.ico),
+    (0, b"icns", "ICNS", others.icns),
     (0, b"\x01\xda", "SGI", others.sgi),
 )
 MANY = 8  # kinds of extras that get a note each
