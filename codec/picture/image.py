@@ -57,7 +57,7 @@ def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
     except Image.DecompressionBombError as error:
         raise LimitError(f"{name}: {error} PIL.Image.MAX_IMAGE_PIXELS is Pillow's limit") from None
     except Exception as error:  # Pillow's plugins raise what their libraries do
-        raise LatError(f"{name}: cannot be read: {reason(error)}") from None
+        raise LatError(f"{name}: {unreadable.why(data, said, name, reason(error))}") from None
     if image.width * image.height > max_pixels:
         size = f"{image.width} × {image.height}"
         raise LimitError(f"{name}: {size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
@@ -140,7 +140,8 @@ def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, De
     except Exception as error:  # as in `open_image`; ValueError for an image that was closed
         mended = declared.mend(said, file)
         if mended is None:
-            raise LatError(f"{name}: damaged image: {reason(error)}") from None
+            damage = f" ({'; '.join(said.blemishes)})" if said.blemishes else ""
+            raise LatError(f"{name}: damaged image: {reason(error)}{damage}") from None
         again = open_image(io.BytesIO(mended), name, image.width * image.height)
         return load(again, replace(said, blemishes=(*said.blemishes, declared.MENDED)), name)
     if 0 in image.size:
