@@ -115,8 +115,10 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
         if found.pop("icc", None):  # it describes the inks, not the RGB that is left
             changed.append("the ICC profile is dropped with it")
     target = plain_mode(image)
-    if image.mode != target:
-        image = image.convert(target)
+    try:
+        image = image if image.mode == target else image.convert(target)
+    except Exception as error:  # a transparent value that the mode cannot have
+        raise LatError(f"{name}: cannot be converted to {target}: {reason(error)}") from None
     pixels = np.asarray(image)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if target in ("LA", "RGBA") and no_opacity:
@@ -142,7 +144,8 @@ def eight_bit(image: Image.Image, raw: str, name: str) -> tuple[Image.Image, lis
     transparent = samples.transparent_value(image.info, raw)
     if transparent != image.info.get("transparency"):
         image = image.copy()
-        image.info["transparency"] = transparent
+        image.info.pop("transparency", None)
+        image.info |= {} if transparent is None else {"transparency": transparent}
     return image, ["16-bit samples are reduced to 8 bits"] if samples.is_16_bit(image, raw) else []
 
 
