@@ -31,7 +31,7 @@ class LatImageFile(ImageFile.ImageFile):
         try:
             self._parsed = container.parse(self.fp.read())
         except LatError as error:
-            raise SyntaxError(str(error)) from None
+            raise OSError(f"cannot read .lat file: {error}") from None  # Pillow would keep a SyntaxError to itself
         header = self._parsed.header
         self._mode, self._size = header.mode, (header.width, header.height)
         self.info = to_info(self._parsed.metadata)

@@ -23,7 +23,7 @@ def other_meaning(image: Image.Image) -> str | None:
     """What the last channel of an open file is, where the file declares that it is no opacity."""
     file = getattr(image, "fp", None)
     declared = {"PSD": _saved_selection, "TGA": _unused_attribute, "DDS": _custom_channel}.get(image.format or "")
-    if declared is None or file is None:
+    if declared is None or file is None or file.closed:
         return None
     at = file.tell()
     try:

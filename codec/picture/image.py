@@ -13,7 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from codec import kinds
 from codec.container import MODES
 from codec.errors import LatError, LimitError, reason
-from codec.picture import alpha, declared, metadata, samples
+from codec.picture import alpha, colours, corrections, declared, metadata, samples, unreadable
+from codec.picture.declared import Declared
 from codec.settings import MAX_PIXELS
 
 NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # tags of TIFF
@@ -52,7 +53,7 @@ def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
     try:
         image = Image.open(io.BytesIO(said.mended or data))
     except UnidentifiedImageError:
-        raise LatError(f"{name}: {kinds.unknown(name)}") from None
+        raise LatError(f"{name}: {unreadable.why(data, said, name)}") from None
     except Image.DecompressionBombError as error:
         raise LimitError(f"{name}: {error} PIL.Image.MAX_IMAGE_PIXELS is Pillow's limit") from None
     except Exception as error:  # Pillow's plugins raise what their libraries do
@@ -85,7 +86,7 @@ def frames(image: Image.Image, name: str = "image") -> int:
     if getattr(image, "fp", None) is None:  # loaded, and its file closed
         return 1
     try:
-        return int(getattr(image, "n_frames", 1))
+        return max(int(getattr(image, "n_frames", 1)), declared.of(image).pictures)
     except Exception as error:  # as in `open_image`
         raise LatError(f"{name}: damaged image: {reason(error)}") from None
 
@@ -97,19 +98,17 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     Raises: LatError.
     """
     said = declared.of(image)
+    if said.fault:
+        raise LatError(f"{name}: {said.format}: {said.fault}")
     count, raw = frames(image, name), samples.raw_modes(image)
     keyed = isinstance(image.info.get("transparency"), (int, tuple))
-    try:
-        metadata.colour_chunk(image)
-        no_opacity = alpha.other_meaning(image)
-        image.load()
-    except Exception as error:  # as in `open_image`; ValueError for an image that was closed
-        raise LatError(f"{name}: damaged image: {reason(error)}") from None
-    if 0 in image.size:
-        raise LatError(f"{name}: {image.width} × {image.height} has no pixels")
-    notes = [f"only the first of {count} frames is kept"] if count > 1 else []
+    no_opacity = alpha.other_meaning(image)
+    image, said = load(image, said, name)
+    notes = [f"only the first of {count} frames is kept"] if count > 1 and said.pictures == 1 else []
     found, dropped = metadata.read(image)
-    image, changed = eight_bit(image, raw, name)
+    own, grey = "icc_profile" in image.info, plain_mode(image) in ("L", "LA")
+    dropped += colours.complete(found, said, own, grey)
+    image, changed = eight_bit(image, raw, said, name)
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         changed.append(f"{image.mode} is converted to RGB")
         if found.pop("icc", None):  # it describes the inks, not the RGB that is left
@@ -131,22 +130,41 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     return Picture(pixels, target, found, notes + changed + dropped, changed[0] if changed else None)
 
 
-def eight_bit(image: Image.Image, raw: str, name: str) -> tuple[Image.Image, list[str]]:
+def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, Declared]:
+    """Decode the pixels; from a mended copy, where only a checksum of them is wrong.
+
+    Raises: LatError.
+    """
+    file = getattr(image, "fp", None)
+    corrections.before_loading(image, said)
+    try:
+        image.load()
+    except Exception as error:  # as in `open_image`; ValueError for an image that was closed
+        mended = declared.mend(said, file)
+        if mended is None:
+            raise LatError(f"{name}: damaged image: {reason(error)}") from None
+        again = open_image(io.BytesIO(mended), name, image.width * image.height)
+        return load(again, replace(said, blemishes=(*said.blemishes, declared.MENDED)), name)
+    if 0 in image.size:
+        raise LatError(f"{name}: {image.width} × {image.height} has no pixels")
+    return image, said
+
+
+def eight_bit(image: Image.Image, raw: str, said: Declared, name: str) -> tuple[Image.Image, list[str]]:
     """A loaded image with samples of 8 bits, and notes. `raw`: `samples.raw_modes` before it was loaded.
 
     Raises: LatError.
     """
-    if samples.is_deep(image):
-        try:
-            return samples.reduced(image, raw)
-        except LatError as error:
-            raise LatError(f"{name}: {error}") from None
-    transparent = samples.transparent_value(image.info, raw)
-    if transparent != image.info.get("transparency"):
-        image = image.copy()
-        image.info.pop("transparency", None)
-        image.info |= {} if transparent is None else {"transparency": transparent}
-    return image, ["16-bit samples are reduced to 8 bits"] if samples.is_16_bit(image, raw) else []
+    if not samples.is_deep(image):
+        transparent = samples.transparent_value(image.info, raw)
+        if transparent != image.info.get("transparency"):
+            image = image.copy()
+            image.info.pop("transparency", None)
+            image.info |= {} if transparent is None else {"transparency": transparent}
+    try:
+        return corrections.eight_bit(image, raw, said)
+    except LatError as error:
+        raise LatError(f"{name}: {error}") from None
 
 
 def plain_mode(image: Image.Image) -> str:

@@ -6,7 +6,6 @@ captions and copyright of PNG, IPTC and TIFF) goes into the text chunk, as a JSO
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
@@ -23,6 +22,7 @@ XMP_KEY = "XML:com.adobe.xmp"
 INFO = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}  # ours -> Pillow's
 KINDS = (*INFO, "text")
 ORIENTATION = 0x0112
+INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # types of EXIF, for `struct`
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
 TEXT_LIMIT = 2**20  # bytes of text
 DPI_LIMIT = 65535  # what a JPEG can hold
@@ -58,7 +58,7 @@ def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
         found["exif"] = found["exif"] or exif_of_tiff(image)
     if not found["icc"]:
         grey = image.mode in ("1", "L", "LA", "I;16", "I")
-        found["icc"] = icc_of_png(info, grey, notes)
+        found["icc"] = icc_of_png(info, grey)
     credits = iptc(image)
     words = credits | words
     if resolution := dpi(info, found["exif"]):
@@ -175,35 +175,11 @@ def as_bytes(value):
     return value.encode("latin-1", "replace") if isinstance(value, str) else value
 
 
-def icc_of_png(info: dict, grey: bool, notes: list[str]) -> bytes | None:
-    """The profile that the colour chunks of a PNG amount to."""
-    if cicp := info.get("cicp"):
-        if found := icc.of_cicp(cicp, grey):
-            return found
-        if cicp[:2] not in (b"\x01\x0d", b"\x01\x01"):
-            notes.append(f"colours of an unknown kind (cICP {'/'.join(map(str, cicp))}) are taken as sRGB")
-        return None
+def icc_of_png(info: dict, grey: bool) -> bytes | None:
+    """The profile that the colour chunks of a PNG amount to; its cICP is read in `picture/colours.py`."""
     if "srgb" in info:
         return None
     return icc.of_png(info.get("gamma"), info.get("chromaticity"), grey)
-
-
-def colour_chunk(image: Image.Image) -> None:
-    """Put the cICP chunk of a PNG that is not loaded yet into its `info`: Pillow passes it over."""
-    file = getattr(image, "fp", None)
-    if image.format != "PNG" or file is None:
-        return
-    at = file.tell()
-    try:
-        file.seek(8)
-        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
-            (length,) = struct.unpack(">I", head[:4])
-            if head[4:] == b"cICP" and length == 4:
-                image.info["cicp"] = file.read(4)
-                break
-            file.seek(length + 4, io.SEEK_CUR)
-    finally:
-        file.seek(at)
 
 
 def dpi(info: dict, exif: bytes | None) -> list[float] | None:
@@ -267,8 +243,7 @@ def loaded(exif: bytes) -> Image.Exif:
 def orientation(metadata: dict[str, bytes]) -> int:
     """1 … 8 as EXIF, or else XMP, has it."""
     if place := _orientation_entry(metadata.get("exif", b"")):
-        endian, at = place
-        return struct.unpack_from(f"{endian}H", metadata["exif"], at)[0]
+        return struct.unpack_from(place[0], metadata["exif"], place[1])[0]
     found = XMP_ORIENTATION.search(metadata.get("xmp", b""))
     return int(found[2]) if found else 1
 
@@ -282,9 +257,8 @@ def upright(metadata: dict[str, bytes]) -> dict[str, bytes]:
     """The same metadata for pixels that are turned already; nothing else of it changes."""
     result = dict(metadata)
     if place := _orientation_entry(metadata.get("exif", b"")):
-        endian, at = place
         exif = bytearray(metadata["exif"])
-        struct.pack_into(f"{endian}H", exif, at, 1)
+        struct.pack_into(place[0], exif, place[1], 1)
         result["exif"] = bytes(exif)
     if "xmp" in metadata:
         result["xmp"] = XMP_ORIENTATION.sub(rb"\g<1>1", metadata["xmp"])
@@ -292,7 +266,7 @@ def upright(metadata: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def _orientation_entry(exif: bytes) -> tuple[str, int] | None:
-    """(byte order, position of the value) of a valid orientation in IFD 0."""
+    """(format, position of the value) of a valid orientation in IFD 0, of any integer type and number of values."""
     start = 6 if exif.startswith(b"Exif\0\0") else 0
     endian = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[start : start + 4])
     if endian is None:
@@ -302,9 +276,11 @@ def _orientation_entry(exif: bytes) -> tuple[str, int] | None:
         for i in range(struct.unpack_from(f"{endian}H", exif, ifd)[0]):
             at = ifd + 2 + 12 * i
             tag, kind, count = struct.unpack_from(f"{endian}HHI", exif, at)
-            if (tag, kind, count) == (ORIENTATION, 3, 1):
-                valid = 1 <= struct.unpack_from(f"{endian}H", exif, at + 8)[0] <= 8
-                return (endian, at + 8) if valid else None
+            if tag == ORIENTATION and kind in INTEGERS and count:
+                place, code = at + 8, endian + INTEGERS[kind]
+                if count * struct.calcsize(code) > 4:
+                    place = start + struct.unpack_from(f"{endian}I", exif, place)[0]
+                return (code, place) if 1 <= struct.unpack_from(code, exif, place)[0] <= 8 else None
     except struct.error:
         pass
     return None
