@@ -37,6 +37,7 @@ READERS: tuple[tuple[int, bytes, str, Callable[[bytes], Declared]], ...] = (  # 
     (0, b"8BPS", "PSD", others.psd),
     (0, b"\0\0\1\0", "ICO", others.ico),
     (0, b"\0\0\2\0", "CUR", others.ico),
+    (0, b"icns", "ICNS", others.icns),
     (0, b"\x01\xda", "SGI", others.sgi),
 )
 MANY = 8  # kinds of extras that get a note each
