@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codec.errors import LatError
+from codec.settings import is_within
+
 SLOPE = 0.125  # LeakyReLU; a power of two, so that whole-number evaluation can follow it exactly
 Y_SCALE = 1 / 16  # networks see y and ŷ times this: the PCA shortcut works at 16 × pixel scale
 Z_SCALE = 1 / 4  # and the context model of ẑ sees it times this
@@ -38,10 +41,10 @@ class Config:
     def row(self, quality: float) -> int:
         """Rate row of a quality.
 
-        Raises: ValueError outside 0 … 100.
+        Raises: LatError outside 0 … 100.
         """
-        if not 0 <= quality <= 100:
-            raise ValueError(f"quality must be 0 … 100, got {quality}")
+        if not is_within(quality, 0, 100):
+            raise LatError(f"quality must be 0 … 100, got {quality!r}")
         return round(quality * (self.rates - 1) / 100)
 
     def quality(self, row: float) -> float:

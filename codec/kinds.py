@@ -50,6 +50,14 @@ def register_plugins() -> None:
                 known = Image.registered_extensions()
 
 
+def picture_formats() -> list[str]:
+    """Pillow's names of the formats that are tried on a file, whatever its suffix says."""
+    from PIL import Image
+
+    register_plugins()
+    return [format for format in Image.OPEN if format not in NO_PICTURES]
+
+
 def picture_suffixes() -> set[str]:
     """Suffixes of the pictures that can be opened here."""
     from PIL import Image

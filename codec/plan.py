@@ -63,7 +63,11 @@ def find(sources: Iterable[str], recursive: bool, suffixes: set[str]) -> Found:
                 found.failed.append(Job(source, "", f"{source}: no such file"))
             base = fixed_part(path)
             for match in matches:
-                if not match.is_dir():
+                if match.is_dir():
+                    continue
+                if match.exists() and not match.is_file():  # a pipe: whoever opens it waits for a writer
+                    found.passed_over.append("no regular file")
+                else:
                     found.files.setdefault(match, base)
     return found
 

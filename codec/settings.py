@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
+
+from codec.errors import LatError
 
 QUALITY, EFFORT, TUNE = 50, 3, "eye"  # defaults; TUNE: of the weights that a size stands for
 STEPS = {1: 0, 2: 0, 3: 0, 4: 3, 5: 6, 6: 12, 7: 30, 8: 60, 9: 130}  # of refinement, by effort
@@ -21,7 +24,7 @@ class Settings:
     that the weights are trained for. `threshold` 0.5 … 1: residuals shrink by what
     it exceeds 0.5 by before they are rounded; a larger one makes the file smaller by less than a step of quality does.
     `tile`: side of a tile in latents. `lossless`: every pixel comes back as it was; only effort counts.
-    Raises: ValueError for an effort, a metric or a tile that there is not.
+    Raises: LatError for what is out of these ranges, or no number.
     """
 
     quality: float = QUALITY
@@ -32,14 +35,23 @@ class Settings:
     lossless: bool = False
 
     def __post_init__(self) -> None:
-        if self.effort not in STEPS:
-            raise ValueError(f"effort must be 1 … {max(STEPS)}, got {self.effort}")
+        if not is_within(self.quality, 0, 100):
+            raise LatError(f"quality must be 0 … 100, got {self.quality!r}")
+        if not is_within(self.effort, 1, max(STEPS)) or self.effort not in STEPS:
+            raise LatError(f"effort must be 1 … {max(STEPS)}, got {self.effort!r}")
         if self.tune not in (None, *TUNES):
-            raise ValueError(f"tune must be one of {', '.join(TUNES)}, got {self.tune}")
-        if not 4 <= self.tile <= TILE or self.tile % 4:
-            raise ValueError(f"tile must be a multiple of 4 from 4 to {TILE} latents, got {self.tile}")
+            raise LatError(f"tune must be one of {', '.join(TUNES)}, got {self.tune!r}")
+        if not is_within(self.threshold, 0.5, 1):
+            raise LatError(f"threshold must be 0.5 … 1, got {self.threshold!r}")
+        if not is_within(self.tile, 4, TILE) or self.tile % 4:
+            raise LatError(f"tile must be a multiple of 4 from 4 to {TILE} latents, got {self.tile!r}")
 
     @property
     def steps(self) -> int:
         """Of refinement."""
         return STEPS[self.effort]
+
+
+def is_within(value: object, low: float, high: float) -> bool:
+    """Whether this is a number of that range, ends included; NaN is none."""
+    return isinstance(value, Real) and bool(low <= value <= high)  # type: ignore[operator]

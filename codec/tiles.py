@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import index
 
 from codec.container import HYPER, LATENT, Container, Header
 from codec.errors import LatError
@@ -73,10 +74,21 @@ def region_box(header: Header, box: tuple[int, int, int, int]) -> Box:
 
     Raises: LatError where there are none, or not all are in the picture.
     """
-    region = Box(*box)
-    if region & picture_box(header) != region or not region.width * region.height:
-        raise LatError(f"region {box} is empty or leaves the picture of {header.width} × {header.height}")
-    return region
+    return box_within(box, header.width, header.height, "region")
+
+
+def box_within(box: tuple[int, int, int, int], width: int, height: int, what: str = "box") -> Box:
+    """(left, top, right, bottom) of a picture of this size; `what` it is called in messages.
+
+    Raises: LatError where these are not four whole numbers, or the box is empty or leaves the picture.
+    """
+    try:
+        left, top, right, bottom = (index(value) for value in box)
+    except (TypeError, ValueError):
+        raise LatError(f"{what} {box!r} must be four whole numbers: left, top, right, bottom") from None
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise LatError(f"{what} {box} is empty or leaves the picture of {width} × {height}")
+    return Box(left, top, right, bottom)
 
 
 def hyper_box(box: Box) -> Box:
@@ -99,9 +111,9 @@ def tile_kinds(file: Container) -> dict[str, int]:
         return {"learned": 0, "mixed": 0, "lossless": across * down}
     kinds = {"learned": 0, "mixed": 0, "lossless": sum(not tile for tile in file.tiles)}
     patches = [Box(p.left, p.top, p.left + p.width, p.top + p.height) for p in file.patches]
-    for index, tile in enumerate(file.tiles):
+    for number, tile in enumerate(file.tiles):
         if tile:
-            pixels = tile_box(file.header, index) * LATENT
+            pixels = tile_box(file.header, number) * LATENT
             shared = any((pixels & patch).width * (pixels & patch).height for patch in patches)
             kinds["mixed" if shared else "learned"] += 1
     return kinds

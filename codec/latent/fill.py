@@ -8,12 +8,15 @@ on latents shows their grid (bench/EXPERIMENTS.md).
 
 from __future__ import annotations
 
+from numbers import Integral
+from operator import index
+
 import numpy as np
 from PIL import Image
 
 from codec.errors import LatError
 from codec.picture.image import as_picture, rounded, to_pillow
-from codec.tiles import Box
+from codec.tiles import Box, box_within
 
 ROUNDS = 40  # of relaxation at each size: within 0.001 dB of the exact membrane in holes of 32 pixels
 RELAX = 1.8  # of each step's length, as in successive over-relaxation
@@ -24,11 +27,9 @@ def fill(image: Image.Image | np.ndarray, box: tuple[int, int, int, int]) -> Ima
 
     Raises: LatError where the box leaves the picture or leaves nothing of it.
     """
-    picture, inside = as_picture(image), Box(*box)
+    picture = as_picture(image)
     height, width = picture.pixels.shape[:2]
-    bounds = Box(0, 0, width, height)
-    if inside & bounds != inside or not inside.width * inside.height:
-        raise LatError(f"box {box} is empty or leaves the picture of {width} × {height}")
+    inside, bounds = box_within(box, width, height), Box(0, 0, width, height)
     if inside == bounds:
         raise LatError("nothing is known of this picture: use sample")
     window, pixels = inside.grow(1, bounds), picture.pixels.copy()
@@ -39,7 +40,12 @@ def fill(image: Image.Image | np.ndarray, box: tuple[int, int, int, int]) -> Ima
 
 
 def outpaint(image: Image.Image | np.ndarray, by: int) -> Image.Image:
-    """The picture with `by` more pixels on every side."""
+    """The picture with `by` more pixels on every side.
+
+    Raises: LatError where that is no whole number above 0.
+    """
+    if not isinstance(by, Integral) or by < 1:
+        raise LatError(f"cannot go on by {by!r} pixels: need a whole number above 0")
     picture = as_picture(image)
     pixels = np.pad(picture.pixels, ((by, by), (by, by), (0, 0)))
     missing = np.ones(pixels.shape[:2], bool)
@@ -59,10 +65,11 @@ def paste(image: Image.Image | np.ndarray, patch: Image.Image | np.ndarray, at: 
     if channels == 1:
         colour = colour.mean(2, keepdims=True)
     height, width = colour.shape[:2]
-    box = Box(at[0], at[1], at[0] + width, at[1] + height)
-    if box & Box(0, 0, picture.pixels.shape[1], picture.pixels.shape[0]) != box:
-        size = f"{picture.pixels.shape[1]} × {picture.pixels.shape[0]}"
-        raise LatError(f"a patch of {width} × {height} at {at[0]}, {at[1]} leaves the picture of {size}")
+    try:
+        x, y = (index(value) for value in at)
+    except (TypeError, ValueError):
+        raise LatError(f"the place of a patch must be two whole numbers, got {at!r}") from None
+    box = box_within((x, y, x + width, y + height), picture.pixels.shape[1], picture.pixels.shape[0], "patch at")
     pixels = picture.pixels.copy()
     under = pixels[box.slices][:, :, :channels]
     missing = np.zeros((height, width), bool)

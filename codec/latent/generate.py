@@ -13,6 +13,7 @@ import numpy as np
 
 from codec.coder import Codec
 from codec.container import HYPER, LATENT
+from codec.errors import LatError
 from codec.latent.latents import Latents
 from codec.rans import Tables
 from codec.settings import QUALITY
@@ -24,7 +25,7 @@ def sample(
 ) -> Latents:
     """Latents of a picture that the model made up; the same for the same seed and weights on every machine."""
     if not (width > 0 and height > 0 and 0 <= temperature <= 4):
-        raise ValueError(f"cannot sample {width} × {height} pixels at temperature {temperature}")
+        raise LatError(f"cannot sample {width} × {height} pixels at temperature {temperature}")
     random = np.random.default_rng(seed)
     row = codec.cfg.row(quality)
     grid = -(-height // LATENT), -(-width // LATENT)

@@ -50,20 +50,30 @@ def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
     kinds.register_plugins()
     data = source.read_bytes() if isinstance(source, Path) else source.read()
     said = declared.declare(data)
+    refuse_large(said.pixels, f"a picture of {said.pixels} pixels in it", name, max_pixels)
     try:
-        image = Image.open(io.BytesIO(said.mended or data))
+        image = Image.open(io.BytesIO(said.mended or data), formats=kinds.picture_formats())
     except UnidentifiedImageError:
         raise LatError(f"{name}: {unreadable.why(data, said, name)}") from None
     except Image.DecompressionBombError as error:
-        raise LimitError(f"{name}: {error} PIL.Image.MAX_IMAGE_PIXELS is Pillow's limit") from None
+        raise too_large(name, error) from None
     except Exception as error:  # Pillow's plugins raise what their libraries do
         raise LatError(f"{name}: {unreadable.why(data, said, name, reason(error))}") from None
-    if image.width * image.height > max_pixels:
-        size = f"{image.width} × {image.height}"
-        raise LimitError(f"{name}: {size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
+    refuse_large(image.width * image.height, f"{image.width} × {image.height}", name, max_pixels)
     refuse_thumbnail(image, name)
     declared.keep(image, said)
     return image
+
+
+def refuse_large(pixels: int, size: str, name: str, max_pixels: int) -> None:
+    """Raises: LimitError."""
+    if pixels > max_pixels:
+        raise LimitError(f"{name}: {size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
+
+
+def too_large(name: str, error: Image.DecompressionBombError) -> LimitError:
+    """Pillow's own limit, which in `lat` is that of the command, but in Python is the caller's."""
+    return LimitError(f"{name}: {error} Raise --max-pixels, or in Python PIL.Image.MAX_IMAGE_PIXELS, if you trust it")
 
 
 def refuse_thumbnail(image: Image.Image, name: str) -> None:
@@ -114,8 +124,10 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
         if found.pop("icc", None):  # it describes the inks, not the RGB that is left
             changed.append("the ICC profile is dropped with it")
     target = plain_mode(image)
-    if image.mode != target:
-        image = image.convert(target)
+    try:
+        image = image if image.mode == target else image.convert(target)
+    except Exception as error:  # a transparent value that the mode cannot have
+        raise LatError(f"{name}: cannot be converted to {target}: {reason(error)}") from None
     pixels = np.asarray(image)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if target in ("LA", "RGBA") and no_opacity:
@@ -137,6 +149,8 @@ def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, De
     corrections.before_loading(image, said)
     try:
         image.load()
+    except Image.DecompressionBombError as error:  # of a picture inside the file
+        raise too_large(name, error) from None
     except Exception as error:  # as in `open_image`; ValueError for an image that was closed
         mended = declared.mend(said, file)
         if mended is None:
@@ -158,7 +172,8 @@ def eight_bit(image: Image.Image, raw: str, said: Declared, name: str) -> tuple[
         transparent = samples.transparent_value(image.info, raw)
         if transparent != image.info.get("transparency"):
             image = image.copy()
-            image.info["transparency"] = transparent
+            image.info.pop("transparency", None)
+            image.info |= {} if transparent is None else {"transparency": transparent}
     try:
         return corrections.eight_bit(image, raw, said)
     except LatError as error:

@@ -25,6 +25,20 @@ ORIENTATION = 0x0112
 INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # types of EXIF, for `struct`
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
 TEXT_LIMIT = 2**20  # bytes of text
+DPI_LIMIT = 65535  # what a JPEG can hold
+TYPES: dict[str, type | tuple[type, ...]] = {  # of what Pillow has in `info` under these names
+    "transparency": (int, tuple, bytes),
+    "gamma": (int, float),
+    "chromaticity": tuple,
+    "aspect": tuple,
+    "cicp": bytes,
+    "icc_profile": bytes,
+    "exif": bytes,
+    "xmp": (bytes, str),
+    XMP_KEY: (bytes, str),
+}
+RENAMED = "text:"
+OTHERS = {"dpi", "srgb", "duration", "loop", "background", "version", "extension", "Raw profile type exif"}
 IPTC = {(2, 5): "Title", (2, 80): "Author", (2, 116): "Copyright", (2, 120): "Description"}
 TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
 TIFF_IFDS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
@@ -33,7 +47,7 @@ SEGMENTS = {"APP0", "APP1", "APP13", "APP14", "COM"}  # of JPEG: read elsewhere,
 
 def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
     """{"icc", "exif", "xmp", "text"} of a loaded picture, as far as it has them, and notes on what is dropped."""
-    info = image.info
+    info = typed(image.info)
     notes: list[str] = []
     found = {"icc": info.get("icc_profile"), "exif": info.get("exif")}
     found["xmp"] = info.get("xmp") or info.get(XMP_KEY)
@@ -66,20 +80,48 @@ def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
 
 
 def to_info(metadata: dict[str, bytes]) -> dict:
-    """Metadata of a .lat file as Pillow's `info`."""
+    """Metadata of a .lat file as Pillow's `info`; words under a name that means something to Pillow get another one."""
     info: dict[str, Any] = {name: metadata[key] for key, name in INFO.items() if key in metadata}
-    if "text" in metadata:
-        text = metadata["text"].decode("utf-8", "replace")
-        try:
-            words = json.loads(text)
-        except ValueError:
-            words = {"comment": text}
-        if isinstance(words, dict):
-            info |= {k: v for k, v in words.items() if isinstance(v, str) and k not in INFO.values()}
-            numbers = words.get("dpi")
-            if isinstance(numbers, list) and len(numbers) == 2 and all(isinstance(n, (int, float)) for n in numbers):
-                info["dpi"] = tuple(numbers)
+    for key, value in words_of(metadata.get("text", b"")).items():
+        if isinstance(value, str):
+            info[RENAMED + key if key in TYPES or key in OTHERS else whole(key)] = whole(value)
+        elif key == "dpi" and isinstance(value, list) and is_dpi(value):
+            info["dpi"] = tuple(value)
     return info
+
+
+def keyword(key: str) -> str:
+    """The name that words in `info` had before `to_info` gave them another one."""
+    name = key.removeprefix(RENAMED)
+    return name if name in TYPES or name in OTHERS else key
+
+
+def words_of(text: bytes) -> dict:
+    """The object in a text chunk; whatever else it holds is a comment. Writers keep to TEXT_LIMIT."""
+    said = text.decode("utf-8", "replace")
+    try:
+        words = json.loads(said) if 0 < len(text) <= TEXT_LIMIT else None
+    except (ValueError, RecursionError):
+        words = None
+    return words if isinstance(words, dict) else {"comment": said} if said else {}
+
+
+def whole(text: str) -> str:
+    """Text that every encoding of Unicode can hold: half of a surrogate pair becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def is_dpi(values: list) -> bool:
+    numbers = len(values) == 2 and all(isinstance(v, (int, float)) for v in values)
+    return numbers and all(1 < v <= DPI_LIMIT for v in values)
+
+
+def typed(info: dict) -> dict:
+    """Pillow's `info` less what has the wrong type for its name: a PNG may have a text "gamma", programs any value."""
+    known = {key: value for key, value in info.items() if isinstance(value, TYPES.get(key, object))}
+    if len(known.get("chromaticity", ())) != 8:
+        known.pop("chromaticity", None)
+    return known
 
 
 def text_of(image: Image.Image) -> dict:
@@ -92,7 +134,7 @@ def text_of(image: Image.Image) -> dict:
         words["comment"] = comment if isinstance(comment, str) else comment.decode("latin-1")
     if image.format == "LAT":
         known = {*INFO.values(), "dpi"}
-        words |= {k: v for k, v in image.info.items() if k not in known and isinstance(v, str)}
+        words |= {keyword(str(k)): v for k, v in image.info.items() if k not in known and isinstance(v, str)}
     return {k: v for k, v in words.items() if v.strip("\0 \n")}
 
 
@@ -143,11 +185,12 @@ def icc_of_png(info: dict, grey: bool) -> bytes | None:
 def dpi(info: dict, exif: bytes | None) -> list[float] | None:
     """Dots per inch, where somebody said some and EXIF does not say it."""
     try:
-        found = [round(float(v), 2) for v in info["dpi"]]
+        given = [float(v) for v in info["dpi"]]
+        found = [round(v, 2) for v in given if math.isfinite(v)]
     except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     found = [round(v) if abs(v - round(v)) < 0.02 else v for v in found]
-    if len(found) != 2 or not all(math.isfinite(v) and 1 < v < 1e6 for v in found) or set(found) & {72}:
+    if not is_dpi(found) or set(found) & {72}:
         return None
     if exif and 0x011A in loaded(exif):
         return None

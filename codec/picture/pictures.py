@@ -124,7 +124,7 @@ def carriable(image: Image.Image, format: str) -> tuple[dict, list[str]]:
     options: dict[str, Any] = {key: info[key] for key in BLOCKS if key in info and key in can}
     dropped = [key for key in BLOCKS if key in info and key not in can]
     texts = {key: value for key, value in info.items() if isinstance(key, str) and isinstance(value, str)}
-    words = {key: value for key, value in texts.items() if key not in metadata.INFO.values()}
+    words = {metadata.keyword(key): value for key, value in texts.items() if key not in metadata.INFO.values()}
     if words and "words" not in can:
         dropped += words
         words = {}
@@ -145,7 +145,8 @@ def png_text(words: dict[str, str], xmp: bytes | None) -> PngInfo:
     if xmp:
         info.add_itxt(metadata.XMP_KEY, xmp.decode("utf-8", "replace"))
     for key, value in words.items():
-        name = key.encode("latin-1", "replace")[:79].decode("latin-1").strip() or "comment"
+        printable = "".join(c for c in key if c.isprintable())
+        name = printable.encode("latin-1", "replace")[:79].decode("latin-1").strip() or "comment"
         info.add_itxt("Comment" if name == "comment" else name, value.replace("\0", " "))
     return info
 

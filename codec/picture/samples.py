@@ -164,6 +164,8 @@ def eight_bits(samples: np.ndarray, top: float) -> tuple[np.ndarray, int]:
 def transparent_value(info: dict, raw: str) -> int | tuple[int, ...] | bytes | None:
     """The transparent sample or colour of a PNG in the depth that Pillow gives its pixels."""
     value = info.get("transparency")
+    if not isinstance(value, (int, tuple, bytes)):  # the text of a PNG under that keyword
+        return None
     scale = {"L;2": 85, "L;4": 17}.get(raw)  # Pillow spreads such pixels over 0 … 255, but not this value
     if isinstance(value, int) and scale:
         return value * scale

@@ -41,7 +41,11 @@ def declare(data: bytes) -> Declared:
                 extras[name] = extras.get(name, 0) + stop - start
             end = stop
     bits, kind = depth(Bits(stream[2 : 2 + HEADER]))
-    return Declared("JPEG XL", bits, kind, extras=tuple(extras.items()), blemishes=cut(end, data))
+    pixels = size(Bits(stream[2 : 2 + HEADER]))
+    return Declared("JPEG XL", bits, kind, pixels=pixels, extras=tuple(extras.items()), blemishes=cut(end, data))
+
+
+RATIOS = (1, 6 / 5, 4 / 3, 3 / 2, 16 / 9, 5 / 4, 2)  # width to height
 
 
 def depth(stream: Bits) -> tuple[int, str]:
@@ -62,16 +66,16 @@ def depth(stream: Bits) -> tuple[int, str]:
     return stream.choose((8, 0), (10, 0), (12, 0), (1, 6)), "unsigned"
 
 
-def size(stream: Bits) -> None:
-    """Pass a SizeHeader over."""
+def size(stream: Bits) -> int:
+    """Pass a SizeHeader over -> pixels."""
     small = stream.take(1)
 
-    def side() -> None:
-        stream.take(5) if small else stream.choose((1, 9), (1, 13), (1, 18), (1, 30))
+    def side() -> int:
+        return 8 * (1 + stream.take(5)) if small else stream.choose((1, 9), (1, 13), (1, 18), (1, 30))
 
-    side()
-    if stream.take(3) == 0:
-        side()
+    height = side()
+    ratio = stream.take(3)
+    return height * (side() if ratio == 0 else int(height * RATIOS[ratio - 1]))
 
 
 def preview(stream: Bits) -> None:

@@ -89,7 +89,34 @@ def ico(data: bytes) -> Declared:
     if not count:  # a TGA can begin like this
         return Declared()
     extras = (further(count, size),) if count > 1 else ()
-    return Declared("ICO" if data[2:3] == b"\1" else "CUR", 8, pictures=count, extras=extras)
+    pixels = max(pixels_inside(data, e[7]) for e in entries)
+    return Declared("ICO" if data[2:3] == b"\1" else "CUR", 8, pixels=pixels, pictures=count, extras=extras)
+
+
+def icns(data: bytes) -> Declared:
+    """The elements of an ICNS."""
+    at, pixels = 8, 0
+    while at + 8 <= len(data):
+        pixels = max(pixels, pixels_inside(data, at + 8))
+        at += max(8, struct.unpack_from(">I", data, at + 4)[0])
+    return Declared("ICNS", 8, pixels=pixels)
+
+
+def pixels_inside(data: bytes, at: int) -> int:
+    """How many the PNG, JPEG 2000 or bitmap has that begins there in an icon; 0 where none of them does."""
+    head = data[at : at + 96]
+    if head.startswith(b"\x89PNG"):
+        width, height = struct.unpack_from(">II", head.ljust(24, b"\0"), 16)
+    elif head.startswith(b"\xff\x4f\xff\x51"):
+        width, height = struct.unpack_from(">II", head.ljust(16, b"\0"), 8)
+    elif head[4:8] == b"jP  ":
+        height, width = struct.unpack_from(">II", head[head.find(b"ihdr") + 4 :].ljust(8, b"\0"))
+    elif head[:4] in (b"\x28\0\0\0", b"\x34\0\0\0", b"\x38\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0"):
+        width, height = struct.unpack_from("<ii", head.ljust(12, b"\0"), 4)
+        height //= 2  # the mask has as many rows
+    else:
+        return 0
+    return abs(width * height)
 
 
 def webp(data: bytes) -> Declared:

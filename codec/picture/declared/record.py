@@ -16,6 +16,7 @@ class Declared:
     `zero`, `scale`: a sample means zero + scale · sample (FITS).
     `icc`, `xmp`: what Pillow does not read of them.  `cicp`: as in the cICP chunk of a PNG (ITU-T H.273).
     `chromaticity`: x, y of white, red, green, blue.  `gamma`: the exponent of the samples, 1 / 2.2 for a usual screen.
+    `pixels`: of the largest picture in it, where a plugin decodes that before it tells the size; else 0.
     `pictures`: how many of equal rank the file has, where Pillow does not count them; all but one are `extras` too.
     `extras`: (name, bytes) of each kind of thing in the file that a .lat file does not hold.
     `blemishes`: damage, one clause each: "chunk tEXt is damaged and left out". Where Pillow reads the picture all the
@@ -38,6 +39,7 @@ class Declared:
     cicp: bytes | None = None
     chromaticity: tuple[float, ...] | None = None
     gamma: float | None = None
+    pixels: int = 0
     pictures: int = 1
     extras: tuple[tuple[str, int], ...] = ()
     blemishes: tuple[str, ...] = ()
