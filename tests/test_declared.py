@@ -524,6 +524,19 @@ def test_a_heic_without_its_plugin_says_which_one(monkeypatch):
         opened(box(b"ftyp", b"heic\0\0\0\0mif1heic") + bytes(40), "photo.jpg")
 
 
+def test_a_jpeg_is_one_whatever_its_suffix(tmp_path):
+    from codec import plan
+
+    jpeg = written(Image.fromarray(COLOUR), "JPEG")
+    for name in ("a.HEIC", "b.jxl", "c.NEF"):
+        (tmp_path / name).write_bytes(jpeg)
+        assert opened(jpeg, name).pixels.shape == COLOUR.shape
+    (tmp_path / "d.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "e.txt").write_bytes(jpeg)
+    found = plan.find([str(tmp_path)], True, {".jpg"})
+    assert [path.name for path in found.files] == ["a.HEIC", "b.jxl", "c.NEF"] and len(found.passed_over) == 2
+
+
 # -- hostile input ---------------------------------------------------------------------------------------------------
 
 

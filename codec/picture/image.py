@@ -83,7 +83,8 @@ def refuse_thumbnail(image: Image.Image, name: str) -> None:
     """
     tags = getattr(image, "tag_v2", {})
     reduced = tags.get(NEW_SUBFILE_TYPE, 0) & 1
-    if DNG_VERSION in tags or reduced or kinds.RAW.fullmatch(Path(name).suffix):
+    named_raw = image.format == "TIFF" and kinds.RAW.fullmatch(Path(name).suffix)
+    if DNG_VERSION in tags or reduced or named_raw:
         size = f"{image.width} × {image.height}"
         raise LatError(f"{name}: is {kinds.DEVELOP}; its first picture of {size} is only a preview")
 

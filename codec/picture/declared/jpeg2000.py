@@ -60,7 +60,8 @@ def of_codestream(data: bytes, at: int, icc: bytes | None = None, fault: str = "
     depths = data[at + 42 : at + 42 + 3 * channels : 3]
     bits = max(((d & 0x7F) + 1 for d in depths), default=0)
     if bits > 8 and channels > 1:
-        fault = fault or f"its colours have {bits} bits a sample, and Pillow turns the brightest ones into black"
+        misread = f"its colours have {bits} bits a sample, and Pillow turns the brightest ones into black"
+        fault = fault or f"{misread}; convert it to .tif or .png first"
     signed = "signed" if any(d & 0x80 for d in depths) else "unsigned"
     return Declared("JPEG 2000", bits, signed, channels, icc=icc, fault=fault)
 

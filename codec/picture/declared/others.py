@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from codec import kinds
 from codec.picture.declared.record import Declared, cut, further
 
 WEBP_CHUNKS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP ")
@@ -22,7 +23,7 @@ NAMES: tuple[tuple[int, bytes, str], ...] = (  # offset, signature, what it is
     (0, b"II\xbc\x01", "JPEG XR, which Pillow does not read; convert it to .png first"),
     (0, b"II\xbc\x00", "JPEG XR, which Pillow does not read; convert it to .png first"),
     (0, b"gimp xcf", "an XCF of GIMP; export it as .png first"),
-    (0, b"FUJIFILMCCD-RAW", "a raw photograph: develop it first (darktable, RawTherapee, dcraw), into a .tif or .png"),
+    (0, b"FUJIFILMCCD-RAW", kinds.DEVELOP),
     (0, b"BPG\xfb", "BPG, which Pillow does not read"),
     (0, b"FLIF", "FLIF, which Pillow does not read"),
     (0, b"\x8aMNG", "MNG, which Pillow does not read"),
@@ -49,6 +50,8 @@ def name(data: bytes) -> str:
         return "empty"
     if data[4:8] == b"ftyp" and data[8:12] in VIDEO:
         return "a video"
+    if data[4:12] == b"ftypcrx ":
+        return kinds.DEVELOP
     start = data[:512].lstrip()
     if start.startswith(b"<?xml") and b"<svg" in data[:4096]:
         return "SVG, which has no pixels"
@@ -94,12 +97,16 @@ def ico(data: bytes) -> Declared:
 
 
 def icns(data: bytes) -> Declared:
-    """The elements of an ICNS."""
-    at, pixels = 8, 0
+    """The elements of an ICNS that are pictures; Pillow takes the largest."""
+    sizes, at, pixels = [], 8, 0
     while at + 8 <= len(data):
+        kind, size = data[at : at + 4], struct.unpack_from(">I", data, at + 4)[0]
         pixels = max(pixels, pixels_inside(data, at + 8))
-        at += max(8, struct.unpack_from(">I", data, at + 4)[0])
-    return Declared("ICNS", 8, pixels=pixels)
+        if kind[:2] in (b"ic", b"is", b"il", b"ih", b"it") and kind not in (b"icnV", b"icns"):
+            sizes.append(size)
+        at += max(8, size)
+    extras = (further(len(sizes), sum(sizes) - max(sizes)),) if len(sizes) > 1 else ()
+    return Declared("ICNS", 8, pixels=pixels, pictures=max(1, len(sizes)), extras=extras)
 
 
 def pixels_inside(data: bytes, at: int) -> int:
@@ -140,20 +147,6 @@ def webp(data: bytes) -> Declared:
         whole = data[12:at]
         mended = data[:4] + struct.pack("<I", 4 + len(whole)) + data[8:12] + whole
     return Declared("WebP", 8, extras=tuple(extras.items()), blemishes=cut(end, data), mended=mended)
-
-
-def icns(data: bytes) -> Declared:
-    """The entries of an ICNS that are pictures; Pillow takes the largest."""
-    sizes, at = [], 8
-    while at + 8 <= len(data):
-        kind, size = data[at : at + 4], struct.unpack_from(">I", data, at + 4)[0]
-        if size < 8:
-            break
-        if kind[:2] in (b"ic", b"is", b"il", b"ih", b"it") and kind not in (b"icnV", b"icns"):
-            sizes.append(size)
-        at += size
-    extras = (further(len(sizes), sum(sizes) - max(sizes)),) if len(sizes) > 1 else ()
-    return Declared("ICNS", 8, pictures=max(1, len(sizes)), extras=extras)
 
 
 def sgi(data: bytes) -> Declared:
