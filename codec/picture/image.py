@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from codec import kinds
 from codec.container import MODES
 from codec.errors import LatError, LimitError, reason
-from codec.picture import alpha, colours, corrections, declared, metadata, samples, unreadable
+from codec.picture import alpha, colours, complete, corrections, declared, metadata, samples, unreadable
 from codec.picture.declared import Declared
 from codec.settings import MAX_PIXELS
 
@@ -115,7 +115,11 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     keyed = isinstance(image.info.get("transparency"), (int, tuple))
     no_opacity = alpha.other_meaning(image)
     image, said = load(image, said, name)
-    notes = [f"only the first of {count} frames is kept"] if count > 1 and said.pictures == 1 else []
+    notes = (
+        [f"only the first of {count} frames is kept"]
+        if count > 1 and said.pictures == 1 and said.format != "JPEG"
+        else []
+    )
     found, dropped = metadata.read(image)
     own, grey = "icc_profile" in image.info, plain_mode(image) in ("L", "LA")
     dropped += colours.complete(found, said, own, grey)
@@ -147,6 +151,7 @@ def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, De
     Raises: LatError.
     """
     file = getattr(image, "fp", None)
+    data = whole(file) if said.format == "JPEG" and file is not None else b""
     corrections.before_loading(image, said)
     try:
         image.load()
@@ -159,9 +164,20 @@ def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, De
             raise LatError(f"{name}: damaged image: {reason(error)}{damage}") from None
         again = open_image(io.BytesIO(mended), name, image.width * image.height)
         return load(again, replace(said, blemishes=(*said.blemishes, declared.MENDED)), name)
+    if data and (share := complete.missing(np.asarray(image), data)):
+        raise LatError(f"{name}: JPEG: its scan data end early: {share:.0%} of the picture is missing")
     if 0 in image.size:
         raise LatError(f"{name}: {image.width} × {image.height} has no pixels")
     return image, said
+
+
+def whole(file: BinaryIO) -> bytes:
+    """All of an open file, which stays where it is."""
+    at = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(at)
+    return data
 
 
 def eight_bit(image: Image.Image, raw: str, said: Declared, name: str) -> tuple[Image.Image, list[str]]:

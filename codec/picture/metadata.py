@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
-from codec.picture import icc
+from codec.picture import icc, xmp
 
 XMP_KEY = "XML:com.adobe.xmp"
 INFO = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}  # ours -> Pillow's
@@ -24,6 +24,7 @@ KINDS = (*INFO, "text")
 ORIENTATION = 0x0112
 INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # types of EXIF, for `struct`
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
+NUMBERS = {1: "B", 3: "H", 4: "I", 5: "I", 6: "b", 8: "h", 9: "i", 10: "i"}  # types of TIFF; 5 and 10 are fractions
 TEXT_LIMIT = 2**20  # bytes of text
 DPI_LIMIT = 65535  # what a JPEG can hold
 TYPES: dict[str, type | tuple[type, ...]] = {  # of what Pillow has in `info` under these names
@@ -42,7 +43,6 @@ OTHERS = {"dpi", "srgb", "duration", "loop", "background", "version", "extension
 IPTC = {(2, 5): "Title", (2, 80): "Author", (2, 116): "Copyright", (2, 120): "Description"}
 TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
 TIFF_IFDS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-SEGMENTS = {"APP0", "APP1", "APP13", "APP14", "COM"}  # of JPEG: read elsewhere, or about the coding
 
 
 def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
@@ -70,8 +70,10 @@ def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
         words = {}
     if credits or has_iptc(image):
         notes.append("IPTC is dropped but for title, author, copyright and description")
-    if others := other_segments(image):
-        notes.append(f"dropped JPEG segments: {', '.join(others)}")
+    if found["xmp"]:
+        packet = found["xmp"].encode() if isinstance(found["xmp"], str) else found["xmp"]
+        found["xmp"], changed = xmp.without_promises(packet)
+        notes += [changed] if changed else []
     found["text"] = json.dumps(words, ensure_ascii=False).encode("utf-8", "replace") if words else None
     kept = {key: v.encode() if isinstance(v, str) else bytes(v) for key, v in found.items() if v}
     if not isinstance(image, ImageFile.ImageFile):  # made from another: whoever turned it left the old tag in `info`
@@ -116,11 +118,11 @@ def is_dpi(values: list) -> bool:
     return numbers and all(1 < v <= DPI_LIMIT for v in values)
 
 
-def typed(info: dict) -> dict:
+def typed(info: dict[Any, Any]) -> dict[Any, Any]:
     """Pillow's `info` less what has the wrong type for its name: a PNG may have a text "gamma", programs any value."""
     known = {key: value for key, value in info.items() if isinstance(value, TYPES.get(key, object))}
-    if len(known.get("chromaticity", ())) != 8:
-        known.pop("chromaticity", None)
+    if len(known.get("chromaticity", range(8))) != 8:
+        del known["chromaticity"]
     return known
 
 
@@ -220,13 +222,6 @@ def has_iptc(image: Image.Image) -> bool:
     return bool(isinstance(photoshop, dict) and photoshop.get(0x0404))
 
 
-def other_segments(image: Image.Image) -> list[str]:
-    """Application segments of a JPEG that nothing here reads."""
-    known = (b"ICC_PROFILE", b"MPF\0")  # in APP2: the profile, and where further pictures are
-    segments = getattr(image, "applist", [])
-    return sorted({n for n, data in segments if n not in SEGMENTS and not (n == "APP2" and data.startswith(known))})
-
-
 def loaded(exif: bytes) -> Image.Exif:
     """EXIF as Pillow understands it; empty where it does not."""
     found = Image.Exif()
@@ -243,7 +238,8 @@ def loaded(exif: bytes) -> Image.Exif:
 def orientation(metadata: dict[str, bytes]) -> int:
     """1 … 8 as EXIF, or else XMP, has it."""
     if place := _orientation_entry(metadata.get("exif", b"")):
-        return struct.unpack_from(place[0], metadata["exif"], place[1])[0]
+        layout, at, one = place
+        return struct.unpack_from(layout, metadata["exif"], at)[0] // one
     found = XMP_ORIENTATION.search(metadata.get("xmp", b""))
     return int(found[2]) if found else 1
 
@@ -257,16 +253,17 @@ def upright(metadata: dict[str, bytes]) -> dict[str, bytes]:
     """The same metadata for pixels that are turned already; nothing else of it changes."""
     result = dict(metadata)
     if place := _orientation_entry(metadata.get("exif", b"")):
+        layout, at, one = place
         exif = bytearray(metadata["exif"])
-        struct.pack_into(place[0], exif, place[1], 1)
+        struct.pack_into(layout, exif, at, one)
         result["exif"] = bytes(exif)
     if "xmp" in metadata:
         result["xmp"] = XMP_ORIENTATION.sub(rb"\g<1>1", metadata["xmp"])
     return result
 
 
-def _orientation_entry(exif: bytes) -> tuple[str, int] | None:
-    """(format, position of the value) of a valid orientation in IFD 0, of any integer type and number of values."""
+def _orientation_entry(exif: bytes) -> tuple[str, int, int] | None:
+    """(struct layout, position and unit of the first value) of a valid orientation in IFD 0, of any type of number."""
     start = 6 if exif.startswith(b"Exif\0\0") else 0
     endian = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[start : start + 4])
     if endian is None:
@@ -276,14 +273,26 @@ def _orientation_entry(exif: bytes) -> tuple[str, int] | None:
         for i in range(struct.unpack_from(f"{endian}H", exif, ifd)[0]):
             at = ifd + 2 + 12 * i
             tag, kind, count = struct.unpack_from(f"{endian}HHI", exif, at)
-            if tag == ORIENTATION and kind in INTEGERS and count:
-                place, code = at + 8, endian + INTEGERS[kind]
-                if count * struct.calcsize(code) > 4:
-                    place = start + struct.unpack_from(f"{endian}I", exif, place)[0]
-                return (code, place) if 1 <= struct.unpack_from(code, exif, place)[0] <= 8 else None
+            if tag == ORIENTATION:
+                return _orientation_value(exif, start, at + 8, endian, kind, count)
     except struct.error:
         pass
     return None
+
+
+def _orientation_value(
+    exif: bytes, start: int, at: int, endian: str, kind: int, count: int
+) -> tuple[str, int, int] | None:
+    """`at`: where the value is, or if it is longer than four bytes, its offset from `start`."""
+    if kind not in NUMBERS or not count:
+        return None
+    layout, unit, fraction = endian + NUMBERS[kind], 1, kind in (5, 10)
+    if count * struct.calcsize(layout) * (1 + fraction) > 4:
+        at = start + struct.unpack_from(f"{endian}I", exif, at)[0]
+    if fraction:
+        unit = struct.unpack_from(layout, exif, at + 4)[0]
+    value = struct.unpack_from(layout, exif, at)[0]
+    return (layout, at, unit) if unit and value % unit == 0 and 1 <= value // unit <= 8 else None
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
