@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
+
+from codec.errors import LatError
 
 LATENT = 16  # pixels per latent, each way
 HYPER = 4  # latents per position of ẑ, each way
@@ -20,6 +23,11 @@ DEAD_ZONE_MAX = 0.95  # of all that it is wide on either side
 # (the quadtree split of DCVC-DC, arXiv:2302.14402).
 POSITIONS = ((0, 0), (0, 1), (1, 0), (1, 1))
 GROUP_OF_PASS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))  # [pass][position] -> group
+
+
+def is_within(value: object, low: float, high: float) -> bool:
+    """Whether this is a real number of that range, ends included; NaN, True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(low <= value <= high)  # type: ignore[operator]
 
 
 def ceil_div(number: int, divisor: int) -> int:
@@ -46,10 +54,10 @@ class Config:
     def row(self, quality: float) -> int:
         """Rate row of a quality.
 
-        Raises: ValueError outside 0 … 100.
+        Raises: LatError outside 0 … 100.
         """
-        if not 0 <= quality <= 100:
-            raise ValueError(f"quality must be 0 … 100, got {quality}")
+        if not is_within(quality, 0, 100):
+            raise LatError(f"quality must be 0 … 100, got {quality!r}")
         return round(quality * (self.rates - 1) / 100)
 
     def quality(self, row: float) -> float:

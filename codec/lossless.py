@@ -107,7 +107,7 @@ def unpacked(patch: Patch) -> np.ndarray:
                 raise FormatError("LOSS: sizes of a patch disagree")
             return np.asarray(image.convert("RGBA"))
     except Image.DecompressionBombError as error:
-        raise LimitError(f"{error} PIL.Image.MAX_IMAGE_PIXELS is Pillow's limit") from None
+        raise LimitError(f"LOSS: {error} PIL.Image.MAX_IMAGE_PIXELS is Pillow's limit") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise FormatError(f"LOSS: patch at {patch.left}, {patch.top} is damaged: {error}") from None
 
@@ -182,5 +182,5 @@ def decode(
 
     Raises: LatError and its kinds.
     """
-    region = region_box(file.header, box) if box else None
+    region = None if box is None else region_box(file.header, box)
     return to_pillow(decode_pixels(file, region, on_error), file.metadata)

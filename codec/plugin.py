@@ -9,7 +9,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import IO, Any
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from codec import container
 from codec.errors import LatError
@@ -30,7 +30,7 @@ class LatImageFile(ImageFile.ImageFile):
         try:
             self._parsed = container.parse(self.fp.read())
         except LatError as error:
-            raise SyntaxError(str(error)) from None
+            raise UnidentifiedImageError(f"cannot read .lat file: {error}") from None  # a SyntaxError gets lost
         header = self._parsed.header
         self._mode, self._size = header.mode, (header.width, header.height)
         self.info = to_info(self._parsed.metadata)

@@ -7,9 +7,9 @@ A tiled picture therefore equals the untiled one, and there is no seam to hide.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import index
 
 from codec.config import HYPER, LATENT, ceil_div
 from codec.container import MAX_PATCH, Container, Header
@@ -79,26 +79,26 @@ def picture_box(header: Header) -> Box:
     return Box(0, 0, header.width, header.height)
 
 
-def box_of(numbers: tuple[int, int, int, int]) -> Box:
-    """The box that four whole numbers stand for.
-
-    Raises: LatError where they are not four, or not whole.
-    """
-    try:
-        return Box(*map(operator.index, numbers))
-    except TypeError:
-        raise LatError(f"a box must be (left, top, right, bottom) in whole pixels, got {numbers!r}") from None
-
-
 def region_box(header: Header, box: tuple[int, int, int, int]) -> Box:
     """Pixels (left, top, right, bottom) of a picture.
 
     Raises: LatError where there are none, or not all are in the picture.
     """
-    region = box_of(box)
-    if region & picture_box(header) != region or not region.width * region.height:
-        raise LatError(f"region {box} is empty or leaves the picture of {header.width} × {header.height}")
-    return region
+    return box_within(box, header.width, header.height, "region")
+
+
+def box_within(box: tuple[int, int, int, int], width: int, height: int, what: str = "box") -> Box:
+    """(left, top, right, bottom) of a picture of this size; `what` it is called in messages.
+
+    Raises: LatError where these are not four whole numbers, or the box is empty or leaves the picture.
+    """
+    try:
+        left, top, right, bottom = (index(value) for value in box)
+    except (TypeError, ValueError):
+        raise LatError(f"{what} {box!r} must be four whole numbers: left, top, right, bottom") from None
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise LatError(f"{what} {box} is empty or leaves the picture of {width} × {height}")
+    return Box(left, top, right, bottom)
 
 
 def hyper_box(box: Box) -> Box:

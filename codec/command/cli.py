@@ -222,7 +222,7 @@ def bulk(source, target, engine, workers, shards, size, quiet, **encoder) -> Non
     """
     from codec.bulk import driver as bulk
 
-    process.own()
+    process.own(encoder["max_pixels"])
     plan = bulk.Plan(source, target, encoding(**encoder), shards)
     start = time.perf_counter()
     todo = bulk.missing(plan, kinds.picture_suffixes())

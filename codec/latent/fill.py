@@ -8,6 +8,9 @@ on latents shows their grid (bench/EXPERIMENTS.md).
 
 from __future__ import annotations
 
+from numbers import Integral
+from operator import index
+
 import numpy as np
 from PIL import Image
 
@@ -15,7 +18,7 @@ from codec.arguments import PictureLike, as_picture
 from codec.errors import LatError
 from codec.picture import metadata
 from codec.picture.image import rounded, to_pillow
-from codec.tiles import Box, box_of
+from codec.tiles import Box, box_within
 
 ROUNDS = 40  # of relaxation at each size: within 0.001 dB of the exact membrane in holes of 32 pixels
 RELAX = 1.8  # of each step's length, as in successive over-relaxation
@@ -26,11 +29,9 @@ def fill(image: PictureLike, box: tuple[int, int, int, int]) -> Image.Image:
 
     Raises: LatError where the box leaves the picture or leaves nothing of it.
     """
-    picture, inside = as_picture(image), box_of(box)
+    picture = as_picture(image)
     height, width = picture.pixels.shape[:2]
-    bounds = Box(0, 0, width, height)
-    if inside & bounds != inside or not inside.width * inside.height:
-        raise LatError(f"box {box} is empty or leaves the picture of {width} × {height}")
+    inside, bounds = box_within(box, width, height), Box(0, 0, width, height)
     if inside == bounds:
         raise LatError("nothing is known of this picture: use sample")
     window, pixels = inside.grow(1, bounds), picture.pixels.copy()
@@ -41,7 +42,12 @@ def fill(image: PictureLike, box: tuple[int, int, int, int]) -> Image.Image:
 
 
 def outpaint(image: PictureLike, by: int) -> Image.Image:
-    """The picture with `by` more pixels on every side."""
+    """The picture with `by` more pixels on every side.
+
+    Raises: LatError where that is no whole number above 0.
+    """
+    if not isinstance(by, Integral) or by < 1:
+        raise LatError(f"cannot go on by {by!r} pixels: need a whole number above 0")
     picture = as_picture(image)
     pixels = np.pad(picture.pixels, ((by, by), (by, by), (0, 0)))
     missing = np.ones(pixels.shape[:2], bool)
@@ -65,10 +71,11 @@ def paste(image: PictureLike, patch: PictureLike, at: tuple[int, int]) -> Image.
     if channels == 1:
         colour = colour.mean(2, keepdims=True)
     height, width = colour.shape[:2]
-    box = Box(at[0], at[1], at[0] + width, at[1] + height)
-    if box & Box(0, 0, picture.pixels.shape[1], picture.pixels.shape[0]) != box:
-        size = f"{picture.pixels.shape[1]} × {picture.pixels.shape[0]}"
-        raise LatError(f"a patch of {width} × {height} at {at[0]}, {at[1]} leaves the picture of {size}")
+    try:
+        x, y = (index(value) for value in at)
+    except (TypeError, ValueError):
+        raise LatError(f"the place of a patch must be two whole numbers, got {at!r}") from None
+    box = box_within((x, y, x + width, y + height), picture.pixels.shape[1], picture.pixels.shape[0], "patch at")
     pixels = picture.pixels.copy()
     under = pixels[box.slices][:, :, :channels].astype(np.float32)
     missing = np.zeros((height, width), bool)

@@ -12,6 +12,7 @@ import numpy as np
 from codec.coder import Codec
 from codec.config import HYPER, LATENT, ceil_div
 from codec.entropy_model import Passes
+from codec.errors import LatError
 from codec.latent.latents import Latents
 from codec.rans import Tables
 from codec.settings import QUALITY
@@ -23,7 +24,7 @@ def sample(
 ) -> Latents:
     """Latents of a picture that the model made up; the same for the same seed and weights on every machine."""
     if not (width > 0 and height > 0 and 0 <= temperature <= 4):
-        raise ValueError(f"cannot sample {width} × {height} pixels at temperature {temperature}")
+        raise LatError(f"cannot sample {width} × {height} pixels at temperature {temperature}")
     random = np.random.default_rng(seed)
     row = codec.cfg.row(quality)
     grid = ceil_div(height, LATENT), ceil_div(width, LATENT)

@@ -221,8 +221,14 @@ class Latents:
     # -- arithmetic ----------------------------------------------------------------------------------------------
 
     def with_y(self, y_hat: np.ndarray) -> Latents:
-        """The same picture frame with other latents."""
-        return replace(self, y_hat=np.asarray(y_hat, np.float32), z_hat=None)
+        """The same picture frame with other latents.
+
+        Raises: LatError where they are not finite.
+        """
+        values = np.asarray(y_hat, np.float32)
+        if not np.isfinite(values).all():
+            raise LatError("latents must be finite numbers")
+        return replace(self, y_hat=values, z_hat=None)
 
     def __add__(self, other: Latents | float) -> Latents:
         return self.with_y(self.y_hat + self._values(other))
