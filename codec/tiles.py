@@ -7,9 +7,9 @@ A tiled picture therefore equals the untiled one, and there is no seam to hide.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import index
 
 from codec.config import HYPER, LATENT, ceil_div
 from codec.container import MAX_PATCH, Container, Header
@@ -93,7 +93,7 @@ def box_within(box: tuple[int, int, int, int], width: int, height: int, what: st
     Raises: LatError where these are not four whole numbers, or the box is empty or leaves the picture.
     """
     try:
-        left, top, right, bottom = (index(value) for value in box)
+        left, top, right, bottom = (operator.index(value) for value in box)
     except (TypeError, ValueError):
         raise LatError(f"{what} {box!r} must be four whole numbers: left, top, right, bottom") from None
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):

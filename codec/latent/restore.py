@@ -21,7 +21,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from codec.arguments import PictureLike, as_picture
 from codec.coder import Codec, Progress
-from codec.config import LATENT
+from codec.config import LATENT, is_within
 from codec.errors import LatError
 from codec.latent.latents import Latents
 from codec.picture.image import rounded, to_pillow
