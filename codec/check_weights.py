@@ -48,7 +48,7 @@ def check(weights: Weights) -> None:
 
 def require(sound: bool, otherwise: str) -> None:
     if not sound:
-        raise FormatError(f"weights: {otherwise}; damaged file?")
+        raise FormatError(f"no weights of this codec: {otherwise}")
 
 
 def within(array: np.ndarray, low: int, high: int) -> bool:
