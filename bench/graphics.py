@@ -20,6 +20,7 @@ from PIL import Image
 from codec import Codec, container, weights
 from codec.arguments import as_picture
 from codec.config import LATENT
+from codec.errors import install
 from codec.settings import Settings
 from codec.tiles import tile_kinds
 from codec.train import graphics as synthetic
@@ -49,7 +50,7 @@ def corpus(photo: Image.Image) -> dict[str, Image.Image]:
     try:
         from skimage import data
     except ImportError:
-        raise click.ClickException("needs scikit-image: pip install 'lat-codec[bench]'") from None
+        raise click.ClickException(f"needs scikit-image: {install('bench')}") from None
     found |= {f"skimage {name}": Image.fromarray(getattr(data, name)()) for name in ("page", "text", "clock")}
     return found
 

@@ -28,7 +28,7 @@ from codec.command.parts import (
 from codec.command.runs import Run, closing, process_all, progress_bar, report
 from codec.command.web import web
 from codec.config import LATENT
-from codec.errors import LatError
+from codec.errors import LatError, install
 from codec.files import shown
 from codec.job import Options, json_text
 from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
@@ -326,7 +326,7 @@ def bench(args: tuple[str, ...]) -> None:
     try:
         run = importlib.import_module("codec.bench.run" if installed else "bench.run")
     except ImportError as error:
-        say(f"lat: the benchmark needs more packages ({error.name}): pip install 'lat-codec[bench]'", err=True)
+        say(f"lat: the benchmark needs more packages ({error.name}): {install('bench')}", err=True)
         sys.exit(FAILED)
     run.main(args, prog_name="lat bench")
 
