@@ -1,4 +1,4 @@
-/** A parsed file -> the pixels of its tiles, one by one. As `synthesised` of codec/decoding.py. */
+/** A parsed file -> the pixels of its tiles, one by one. As `Learned` of codec/learned.py. */
 
 import { box, grow, heightOf, latentsUnder, meet, scale, shift, tileBox, tilesIn, widthOf } from "./boxes.js";
 import { LATENT, gridOf, tileBytes } from "./container.js";
