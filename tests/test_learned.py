@@ -5,11 +5,15 @@ import weakref
 import numpy as np
 import pytest
 
+from codec import Codec
 from codec.concurrency import AtOnce
 from codec.container import Header
 from codec.learned import Window
+from codec.settings import Settings
 from codec.tile import TileLatents
 from codec.tiles import Box, latent_bounds, tile_box, tiles_in
+from tests import tiny
+from tests.symbols import digest
 
 HEADER = Header(16 * 4 * 9, 16 * 4 * 7, "RGB", 4, bytes(8))  # 9 × 7 tiles of 4 × 4 latents
 ALL = latent_bounds(HEADER)
@@ -56,3 +60,12 @@ def test_an_empty_tile_needs_no_latents():
         tile, _, _ = window.take(index)
         assert (tile is None) == (index != 30)
     assert sorted(source.asked) == [20, 21, 22, 29, 30, 31, 38, 39, 40]
+
+
+def test_on_a_device_the_entropy_networks_stay_where_they_are():
+    codec, pixels = Codec(tiny.weights(), threads=1), np.random.default_rng(0).integers(0, 256, (40, 90, 3), np.uint8)
+    data, entropy = codec.encode_picture(pixels, Settings(tile=4)), codec.engine.entropy
+    latents = digest(codec, data)
+    assert codec.to("cpu") is codec and (codec.engine.name, codec.engine.entropy) == ("torch", entropy)
+    assert digest(codec, data) == latents and codec.decode(data).size == (90, 40)
+    assert codec.model is codec.engine.transforms.model
