@@ -19,7 +19,7 @@ from codec.decoding import synthesised
 from codec.errors import LatError, LimitError, MissingModelError
 from codec.lossless import OnError
 from codec.picture.image import Picture, as_picture, to_colour, to_pillow
-from codec.settings import EFFORT, MAX_PIXELS, QUALITY, TILE, Settings
+from codec.settings import EFFORT, MAX_DECODED, QUALITY, TILE, Settings
 from codec.tile import TileCoder
 from codec.tiles import Box, picture_box, region_box, tile_box, tiles_in
 from codec.weights import Weights
@@ -219,7 +219,7 @@ class Codec:
     def decode(
         self,
         data: bytes | Container,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: int = MAX_DECODED,
         progress: Progress | None = None,
         on_error: OnError | None = None,
     ) -> Image.Image:

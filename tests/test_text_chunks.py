@@ -24,7 +24,7 @@ TEXTS = {
     "resolution of truth": b'{"dpi":[true,true]}',
     "huge resolution": b'{"dpi":[' + b"9" * 400 + b",1]}",
     "a number of 5000 digits": b'{"a":' + b"9" * 5000 + b"}",
-    "names that mean something": b'{"transparency":"x","gamma":"x","duration":"y","loop":"z","aspect":"1","srgb":"x","cicp":"x"}',
+    "names that mean something": b'{"transparency":"x","gamma":"x","duration":"y","loop":"z","aspect":"1","srgb":"x"}',
     "bytes that are text": b'{"exif":"x","icc_profile":"y","xmp":"z","XML:com.adobe.xmp":"q","photoshop":"p","mp":"1"}',
     "ImageMagick's profiles": b'{"Raw profile type exif":"\\nexif\\n 4\\nzz","Raw profile type xmp":"q"}',
     "empty names, zeros": b'{"":"","\\u0000":"\\u0000"}',

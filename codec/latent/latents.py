@@ -29,7 +29,7 @@ from codec.coder import Codec, parsed
 from codec.container import HYPER, LATENT, Container, Header
 from codec.errors import FormatError, LatError, LimitError
 from codec.picture.image import as_picture, to_grey, to_pillow
-from codec.settings import MAX_PIXELS, QUALITY, TILE
+from codec.settings import MAX_DECODED, QUALITY, TILE
 from codec.tiles import Box, hyper_box, latent_bounds, tile_box
 
 Padding = Literal["constant", "edge", "mean", "reflect", "symmetric", "wrap"]  # of numpy.pad
@@ -68,7 +68,7 @@ class Latents:
         return empty.coded(codec) if coded else empty
 
     @classmethod
-    def from_file(cls, codec: Codec, data: bytes | Container, max_pixels: int = MAX_PIXELS) -> Latents:
+    def from_file(cls, codec: Codec, data: bytes | Container, max_pixels: int = MAX_DECODED) -> Latents:
         """Of a .lat file: entropy decoding alone, no synthesis, but where it is lossless in part. Alpha is left out.
 
         Raises: LatError and its kinds; also where tiles have different rate rows, which share no unit.

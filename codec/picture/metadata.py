@@ -25,11 +25,10 @@ KINDS = (*INFO, "text")
 ORIENTATION = 0x0112
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
 RAW_PROFILE = "Raw profile type "  # what ImageMagick's texts begin with that are EXIF, XMP or ICC
-RESERVED = {  # in Pillow's `info` these are no texts, or not only; it trips over texts of their names
-    *INFO.values(), XMP_KEY, "adobe", "aspect", "background", "chromaticity", "cicp", "default_image", "dpi", "duration",
-    "flavor", "gamma", "interlace", "jfif", "jfif_density", "jfif_unit", "jfif_version", "loop", "mp", "mpoffset", "photoshop",
-    "progression", "progressive", "srgb", "timestamp", "transparency",
-}  # fmt: skip
+RESERVED = {*INFO.values(), XMP_KEY} | set(  # in Pillow's `info` these are no texts, or not only
+    "adobe aspect background chromaticity cicp default_image dpi duration flavor gamma interlace jfif jfif_density jfif_unit "
+    "jfif_version loop mp mpoffset photoshop progression progressive srgb timestamp transparency".split()
+)
 TEXT_LIMIT = 2**20  # bytes of text
 IPTC = {(2, 5): "Title", (2, 80): "Author", (2, 116): "Copyright", (2, 120): "Description"}
 TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
@@ -77,7 +76,11 @@ def to_info(metadata: dict[str, bytes]) -> dict:
     words = words_of(metadata.get("text", b"{}"))
     info |= {k: v for k, v in words.items() if isinstance(v, str) and not (k in RESERVED or k.startswith(RAW_PROFILE))}
     numbers = words.get("dpi")
-    if isinstance(numbers, list) and len(numbers) == 2 and all(type(n) in (int, float) and 0 < n < 1e6 for n in numbers):
+    if (
+        isinstance(numbers, list)
+        and len(numbers) == 2
+        and all(type(n) in (int, float) and 0 < n < 1e6 for n in numbers)
+    ):
         info["dpi"] = tuple(numbers)
     return info
 
@@ -86,7 +89,9 @@ def words_of(text: bytes) -> dict[str, Any]:
     """What a text chunk says by keyword: a JSON object, or else a comment. All of it can be written as UTF-8."""
     decoded = text.decode("utf-8", "replace")
     try:
-        words = json.loads(decoded)
+        words = (
+            json.loads(decoded) if len(text) <= TEXT_LIMIT else {"comment": decoded}
+        )  # JSON takes 20 times its bytes
     except (ValueError, RecursionError):  # no JSON, or brackets without end
         words = {"comment": decoded}
     if not isinstance(words, dict):
