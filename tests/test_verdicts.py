@@ -22,14 +22,14 @@ def small() -> Codec:
 
 
 def test_both_coders_and_the_independent_reader_agree():
-    outcomes, differ = fuzz.disagreements(240, 7, node=False)
+    outcomes, differ = fuzz.disagreements(180, 7, node=False)
     assert not differ
     assert {"picture", "DesyncError", "FormatError", "ChecksumError", "TruncatedError"} <= set(outcomes)
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="no Node on this machine")
 def test_the_reader_in_javascript_agrees(small):
-    files = list(fuzz.corpus(small, 120, 8))
+    files = list(fuzz.corpus(small, 60, 8))
     try:
         found = fuzz.in_node(small, files)
     except LatError as error:
@@ -116,8 +116,8 @@ def test_single_bits_are_noticed():
 
 
 def test_forged_weights_are_refused_or_work():
-    outcomes = fuzz.read_weights(40, 1)
-    assert set(outcomes) <= {"FormatError", "picture"} and outcomes["FormatError"] > 20
+    outcomes = fuzz.read_weights(30, 1)
+    assert set(outcomes) <= {"FormatError", "picture"} and outcomes["FormatError"] > 15
 
 
 @pytest.mark.parametrize("name", weights.cards())
@@ -131,12 +131,12 @@ CHANGES = {
     "a gain beyond all numbers": ("gain_z", lambda a: a * 0 + np.float16(60000)),
     "few tables": ("tables.z.length", lambda a: a[:3]),
     "few offsets": ("tables.y.offset", lambda a: a[:3]),
-    "huge offsets": ("tables.y.offset", lambda a: a * 0 + 2**31 - 1),
+    "huge offsets": ("tables.y.offset", lambda a: np.full_like(a, 2**31 - 1)),
     "a length below zero": ("tables.y.length", lambda a: np.concatenate([[-5], a[1:]]).astype(a.dtype)),
     "a huge length": ("tables.y.length", lambda a: np.concatenate([[2**31 - 1], a[1:]]).astype(a.dtype)),
     "falling frequencies": ("tables.y.cdf", lambda a: a[::-1].copy()),
     "frequencies of another kind": ("tables.z.cdf", lambda a: a.astype(np.float32)),
-    "a huge prior": ("exact.z_prior", lambda a: a * 0 + 2**31 - 1),
+    "a huge prior": ("exact.z_prior", lambda a: np.full_like(a, 2**31 - 1)),
     "a gain below zero": ("exact.z_gain", lambda a: -a),
     "a shift below zero": ("exact.context.known_shift", lambda a: a - 1),
     "a shift beyond a word": ("exact.h_s.out.shift", lambda a: a * 0 + 127),

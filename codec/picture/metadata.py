@@ -25,10 +25,11 @@ KINDS = (*INFO, "text")
 ORIENTATION = 0x0112
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
 RAW_PROFILE = "Raw profile type "  # what ImageMagick's texts begin with that are EXIF, XMP or ICC
-RESERVED = {*INFO.values(), XMP_KEY} | set(  # in Pillow's `info` these are no texts, or not only
-    "adobe aspect background chromaticity cicp default_image dpi duration flavor gamma interlace jfif jfif_density jfif_unit "
-    "jfif_version loop mp mpoffset photoshop progression progressive srgb timestamp transparency".split()
-)
+RESERVED = {  # in Pillow's `info` these are no texts, or not only
+    *(*INFO.values(), XMP_KEY, "adobe", "aspect", "background", "chromaticity", "cicp", "default_image", "dpi"),
+    *("duration", "flavor", "gamma", "interlace", "jfif", "jfif_density", "jfif_unit", "jfif_version", "loop", "mp"),
+    *("mpoffset", "photoshop", "progression", "progressive", "srgb", "timestamp", "transparency"),
+}
 TEXT_LIMIT = 2**20  # bytes of text
 IPTC = {(2, 5): "Title", (2, 80): "Author", (2, 116): "Copyright", (2, 120): "Description"}
 TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
