@@ -24,6 +24,12 @@ INFO = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}  # ours -> Pillow's
 KINDS = (*INFO, "text")
 ORIENTATION = 0x0112
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
+RAW_PROFILE = "Raw profile type "  # what ImageMagick's texts begin with that are EXIF, XMP or ICC
+RESERVED = {  # in Pillow's `info` these are no texts, or not only
+    *(*INFO.values(), XMP_KEY, "adobe", "aspect", "background", "chromaticity", "cicp", "default_image", "dpi"),
+    *("duration", "flavor", "gamma", "interlace", "jfif", "jfif_density", "jfif_unit", "jfif_version", "loop", "mp"),
+    *("mpoffset", "photoshop", "progression", "progressive", "srgb", "timestamp", "transparency"),
+}
 TEXT_LIMIT = 2**20  # bytes of text
 IPTC = {(2, 5): "Title", (2, 80): "Author", (2, 116): "Copyright", (2, 120): "Description"}
 TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
@@ -81,18 +87,35 @@ def with_words(metadata: dict[str, bytes], words: dict[str, Any]) -> None:
 def to_info(metadata: dict[str, bytes]) -> dict:
     """Metadata of a .lat file as Pillow's `info`."""
     info: dict[str, Any] = {name: metadata[key] for key, name in INFO.items() if key in metadata}
-    if "text" in metadata:
-        text = metadata["text"].decode("utf-8", "replace")
-        try:
-            words = json.loads(text)
-        except ValueError:
-            words = {"comment": text}
-        if isinstance(words, dict):
-            info |= {k: v for k, v in words.items() if isinstance(v, str) and k not in INFO.values()}
-            numbers = words.get("dpi")
-            if isinstance(numbers, list) and len(numbers) == 2 and all(isinstance(n, (int, float)) for n in numbers):
-                info["dpi"] = tuple(numbers)
+    words = words_of(metadata.get("text", b"{}"))
+    info |= {k: v for k, v in words.items() if isinstance(v, str) and not (k in RESERVED or k.startswith(RAW_PROFILE))}
+    numbers = words.get("dpi")
+    if (
+        isinstance(numbers, list)
+        and len(numbers) == 2
+        and all(type(n) in (int, float) and 0 < n < 1e6 for n in numbers)
+    ):
+        info["dpi"] = tuple(numbers)
     return info
+
+
+def words_of(text: bytes) -> dict[str, Any]:
+    """What a text chunk says by keyword: a JSON object, or else a comment. All of it can be written as UTF-8."""
+    decoded = text.decode("utf-8", "replace")
+    try:
+        words = (
+            json.loads(decoded) if len(text) <= TEXT_LIMIT else {"comment": decoded}
+        )  # JSON takes 20 times its bytes
+    except (ValueError, RecursionError):  # no JSON, or brackets without end
+        words = {"comment": decoded}
+    if not isinstance(words, dict):
+        return {}
+    return {whole(k): whole(v) if isinstance(v, str) else v for k, v in words.items()}
+
+
+def whole(text: str) -> str:
+    """A text without surrogates, which JSON can hold and no file or terminal can."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def text_of(image: Image.Image) -> dict:
@@ -112,10 +135,10 @@ def text_of(image: Image.Image) -> dict:
 def raw_profiles(words: dict) -> dict[str, bytes]:
     """EXIF, XMP and ICC that ImageMagick wrote into a PNG as hexadecimal text; these words are taken out of `words`."""
     found = {}
-    for key in [k for k in words if k.startswith("Raw profile type ")]:
+    for key in [k for k in words if k.startswith(RAW_PROFILE)]:
         with suppress(ValueError):
             data = bytes.fromhex("".join(words.pop(key).split("\n")[3:]))
-            kind = key.removeprefix("Raw profile type ")
+            kind = key.removeprefix(RAW_PROFILE)
             if data.startswith(b"Exif\0\0") or kind == "exif":
                 found["exif"] = data.removeprefix(bytes(4))  # which djxl leaves there
             elif kind in ("icc", "icm", "xmp"):
