@@ -3,9 +3,9 @@
     python -m bench judges --images KODAK --name kodak --out bench/results/judges.json
     python -m bench judges --images GB82 --name gb82 --out bench/results/judges.json
 
-Every picture passes through a codec at ten of its settings, as real files, on one thread; `panel.py` and `look.py` judge
-what comes back. A picture's rows are stored when they are complete: a run that was stopped goes on where it was. Rows
-of another version of a codec or a judge are dropped. A judge whose package is missing is left out.
+Every picture passes through a codec at ten of its settings, as real files, on one thread; `panel.py` and `look.py`
+judge what comes back. A picture's rows are stored when they are complete: a run that was stopped goes on where it was.
+Rows of another version of a codec or a judge are dropped. A judge whose package is missing is left out.
 
 Curves are means over pictures. A BD-rate is taken where the reference needs 0.1 … 0.4, 0.4 … 0.9 and 0.9 … 2 bits a
 pixel. The weights' cards say which judge they were trained on (`panel.trained_on`); the others are the untrained ones,

@@ -92,7 +92,7 @@ def lite2() -> Features:
 
 
 def filtered(x: Tensor) -> list[Tensor]:
-    """Slopes, diagonals and Laplacian of lightness and two colour differences, and these themselves, at three scales."""
+    """Slopes, diagonals, Laplacian and value of lightness and two colour differences, at three scales."""
     red, green, blue = x.split(1, 1)
     planes = torch.cat([lightness(x), red - green, blue - 0.5 * (red + green)], 1)
     found = []

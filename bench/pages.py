@@ -11,9 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import click
+
+from .judges import RANGES, RATES, REFERENCE
+from .panel import JUDGES, LOOK
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -46,6 +50,7 @@ RIVALS = {
     "published compressai-mbt2018-mean_mse_cuda": "mbt2018-mean, published",
     "published vtm": "VVC 4:4:4 (VTM), published",
 }
+PICTURES = ("kodak", "gb82")  # sets that the panel judges
 METRICS = {"ssimulacra2": "SSIMULACRA 2", "ms_ssim": "MS-SSIM", "psnr": "PSNR"}
 
 
@@ -124,18 +129,51 @@ def qualities() -> str:
     return table(["", *(f"{name}, {column}" for name in ("fast", "best") for column in columns)], rows)
 
 
-def judges() -> str:
-    """What judges say that nothing was trained on, at equal bytes."""
-    scores = {"butteraugli": "{:.2f}", "butteraugli_3_norm": "{:.2f}", "cvvdp": "{:.2f}"}
+def judged(pictures: str) -> tuple[list[tuple[str, dict]], dict]:
+    """(label, entry) of each codec that the panel has judged on a set of pictures, and the reference's entry."""
+    found = result("judges").get("sets", {}).get(pictures, {"codecs": {}})["codecs"]
     names = {"lat": "lat", "lat-best": "lat -m best", "lat-psnr": "lat --tune psnr"} | RIVALS
-    head = [
-        f"{label} at {bpp} bpp" for label in ("Butteraugli", "its 3-norm", "ColorVideoVDP") for bpp in (0.25, 0.5, 1)
+    return [(names.get(name, name), entry) for name, entry in found.items()], found.get(REFERENCE, {"judges": ()})
+
+
+def rate_in(entry: dict, judge: str, i: int) -> str:
+    """A codec's BD-rate in the i-th of RANGES, in %; in brackets where its weights were trained on that judge."""
+    rate = entry["bd_rate"].get(judge, [None] * len(RANGES))[i]
+    text = "–" if rate is None else f"{rate:+.0f}"
+    return f"({text})" if judge in entry["trained_on"] else text
+
+
+def panel_table(pictures: str) -> str:
+    """BD-rates against the reference by every judge of the panel."""
+    codecs, reference = judged(pictures)
+    shown = [name for name in JUDGES if name in reference["judges"]]
+    rows = [
+        [f"{low:g} … {high:g}", label, *(rate_in(entry, judge, i) for judge in shown)]
+        for i, (low, high) in enumerate(RANGES)
+        for label, entry in codecs
+        if "bd_rate" in entry
     ]
+    return table(["bpp", "bytes against AVIF, %", *(JUDGES[name].label for name in shown)], rows)
+
+
+def untrained(pictures: str) -> str:
+    """Median and worst BD-rate by the judges that nothing was trained on."""
     rows = []
-    for name, codec in result("judges")["codecs"].items():
-        at = codec["at"].values()
-        rows.append([names[name], *(form.format(a[key]) for key, form in scores.items() for a in at)])
-    return table(["", *head], rows)
+    for label, entry in judged(pictures)[0]:
+        if found := entry.get("untrained"):
+            words = (f"{f['median']:+.0f}, {f['worst']:+.0f} ({JUDGES[f['judge']].label})" if f else "–" for f in found)
+            rows.append([label, ", ".join(JUDGES[n].label for n in entry["trained_on"]) or "–", *words])
+    return table(["median and worst, %", "trained on", *(f"{a:g} … {b:g} bpp" for a, b in RANGES)], rows)
+
+
+def looks(pictures: str) -> str:
+    """Look judges: BD-rates by Wasserstein distortion in each range, and the fine contrast kept at some rates."""
+    measures, rows = [name for name in LOOK if name != "contrast"], []
+    for label, entry in judged(pictures)[0]:
+        rates = (rate_in(entry, m, i) if "bd_rate" in entry else "0" for m in measures for i in range(len(RANGES)))
+        rows.append([label, *rates, *(f"{kept:.2f}" for kept in entry.get("contrast_kept", ()))])
+    heads = [f"{LOOK[name].label}, {a:g} … {b:g} bpp, %" for name in measures for a, b in RANGES]
+    return table(["", *heads, *(f"contrast at {rate:g} bpp" for rate in RATES)], rows)
 
 
 def ranges() -> str:
@@ -292,7 +330,9 @@ TABLES = {
     "rates-best": lambda: rates("lat-best"),
     "ranges": ranges,
     "qualities": qualities,
-    "judges": judges,
+    **{f"judges-{of}": partial(panel_table, of) for of in PICTURES},
+    **{f"untrained-{of}": partial(untrained, of) for of in PICTURES},
+    **{f"looks-{of}": partial(looks, of) for of in PICTURES},
     "efforts": efforts,
     "targets": targets,
     "graphics": graphics,

@@ -13,7 +13,7 @@ from codec.errors import LatError, LimitError
 from codec.learned import Choose, Learned, Progress
 from codec.lossless import OnError
 from codec.picture.image import to_pillow
-from codec.settings import EFFORT, MAX_PIXELS, QUALITY, Settings
+from codec.settings import EFFORT, MAX_DECODED, QUALITY, Settings
 from codec.tiles import picture_box, region_box
 from codec.weights import Weights
 
@@ -123,7 +123,7 @@ class Codec:
     def decode(
         self,
         data: LatFile,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: int = MAX_DECODED,
         progress: Progress | None = None,
         on_error: OnError | None = None,
     ) -> Image.Image:

@@ -1,9 +1,10 @@
 """More encoding time for fewer bytes: the latents of a tile moved to where rate + λ · distortion is least.
 
-g_a and h_a map all photographs with one function; a given photograph has better latents nearby (the amortisation gap).
-They are whole numbers in the end (each less its prediction μ), so gradient descent alone leads astray: between
-whole numbers lie points that look better than both. Here the objective is what *independent random rounding* costs on
-average. For a value a fraction p of the way from n to n + 1, and to second order in the distortion, that is
+g_a and h_a map all photographs with one function; a given photograph has better latents nearby (the amortisation
+gap: Yang, Bamler and Mandt, *Improving Inference for Neural Image Compression*, NeurIPS 2020). They are whole numbers
+in the end (each less its prediction μ), so gradient descent alone leads astray: between whole numbers lie points that
+look better than both. Here the objective is what *independent random rounding* costs on average. For a value a
+fraction p of the way from n to n + 1, and to second order in the distortion, that is
 
     (1 − p) · bits(n) + p · bits(n + 1)  +  D(value)  +  c · p · (1 − p),        c = ½ ∂²D/∂value²
 

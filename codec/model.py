@@ -13,7 +13,8 @@
         g_s: mirror of g_a         ◄──  ŷ = quantise(y − μ, σ) + μ
                                         x̂  (B, 3, H, W)
 
-One network serves all rates: row q of 64 scales the features of g_a and g_s, y and z, channel by channel.
+One network serves all rates: row q of 64 scales the features of g_a and g_s, y and z, channel by channel (gain units:
+Cui et al., arXiv:2003.02012).
 Training runs the float functions in this file. Files are coded with the whole-number twin of everything
 between ẑ's prior and the symbols (`entropy_model.py`), built from the same parameters.
 
@@ -200,7 +201,7 @@ class Synthesis(nn.Module):
 
 
 class HyperSynthesis(nn.Module):
-    """h_s: ẑ with its gain undone (B, Z, h, w) -> h (B, 2M, 4h, 4w), the first guess of μ and log σ."""
+    """h_s: ẑ with its gain undone (B, Z, h, w) -> h (B, 2M, 4h, 4w), hyperprior parameters: μ and log σ of y."""
 
     def __init__(self, cfg: Config):
         super().__init__()

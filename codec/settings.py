@@ -11,7 +11,8 @@ QUALITY, EFFORT, TUNE = 50, 3, "eye"  # defaults; TUNE: of the weights that a si
 STEPS = {1: 0, 2: 0, 3: 0, 4: 3, 5: 6, 6: 12, 7: 30, 8: 60, 9: 130}  # of refinement, by effort
 TUNES = ("psnr", "ms-ssim", "eye")
 ENGINES = ("openvino", "onnxruntime", "torch")  # what may evaluate the networks, best first (codec/engine)
-MAX_PIXELS = 2**28  # default limit on both sides: a gigabyte of RGB needs to be asked for
+MAX_PIXELS = 2**28  # what the command takes without being asked: a gigabyte of RGB
+MAX_DECODED = 2**27  # the same of decoding in Python, which servers do: a gigabyte of memory
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codec.config import ceil_div
+
 SMALLEST = 8  # pixels a side: smaller pictures have no score
 C2 = 0.0009
 OPSIN = ((0.30, 0.622, 0.078), (0.23, 0.692, 0.078), (0.24342268924547819, 0.20476744424496821, 0.5518098665095536))
@@ -146,7 +148,7 @@ def scales_of(height: int, width: int) -> int:
     """At how many scales a picture is seen: it is halved until a side is below SMALLEST."""
     scales, side = 1, min(height, width)
     while scales < WEIGHTS.shape[1] and side >= SMALLEST:
-        scales, side = scales + 1, -(-side // 2)
+        scales, side = scales + 1, ceil_div(side, 2)
     return scales
 
 

@@ -1,6 +1,7 @@
 """A file decodes to the same symbols on every machine."""
 
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -169,6 +170,42 @@ def test_streams_are_proven_too_when_openvino_is_forced(codec, monkeypatch):
     shared = forced.several(5)
     assert len(proven) == 2 and shared.entropy is not forced.entropy
     assert forced.several(5).entropy is shared.entropy and forced.several(1) is forced and len(proven) == 2
+
+
+class Flat:
+    """A predictor that expects 0 with the middle σ everywhere."""
+
+    def __init__(self):
+        self.asked, self.closed = [], 0
+
+    def parameters(self, t, values):
+        self.asked.append((t, values.shape))
+        return np.stack([np.zeros((4, 2, 3, 2)), np.full((4, 2, 3, 2), 1000)], 1).astype(np.float32)
+
+    def close(self):
+        self.closed += 1
+
+
+def test_values_put_pass_by_pass_are_those_gathered():
+    values = np.random.default_rng(0).integers(-99, 99, (1, 8, 5, 3)).astype(np.float32)
+    predictor = Flat()
+    passes = entropy_model.Passes(predictor, values.shape)
+    for _ in passes:
+        mu, index = passes.predict()
+        assert not mu.any() and index.min() > 0 and not predictor.closed
+        passes.put(passes.gather(values))
+    assert (passes.values() == values).all() and predictor.closed == 1
+    assert predictor.asked == [(t, (4, 2 * t, 3, 2)) for t in range(4)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_a_predictor_is_closed_when_a_loop_ends_early(count):
+    predictor = Flat()
+    passes = entropy_model.Passes(predictor, (1, 8, 5, 3))
+    for _ in islice(passes, count):
+        passes.predict()
+        passes.put(np.ones(np.count_nonzero(passes.index)))
+    assert predictor.closed == (count > 0) and np.count_nonzero(passes.values()) == count * 30
 
 
 def test_weights_whose_sums_could_overflow_are_refused(codec):

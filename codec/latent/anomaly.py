@@ -26,7 +26,7 @@ from PIL import Image
 from codec import entropy_model
 from codec.arguments import PictureLike, as_picture
 from codec.coder import Codec
-from codec.config import LATENT
+from codec.config import LATENT, ceil_div
 from codec.errors import LatError
 from codec.latent.latents import Latents, step
 from codec.picture.image import to_pillow
@@ -159,7 +159,7 @@ def overlay(image: PictureLike, values: np.ndarray, low: float, high: float, cel
     picture = as_picture(image)
     shown = to_pillow(picture.pixels, {})
     veil = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    width, height = (-(-n // cell) * cell for n in shown.size)
+    width, height = (ceil_div(n, cell) * cell for n in shown.size)
     smooth = Image.fromarray((veil * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
     alpha = np.asarray(smooth.crop((0, 0, *shown.size)), np.float32)[:, :, None] / 255 * 0.8
     grey = np.asarray(shown.convert("L").convert("RGB"), np.float32)

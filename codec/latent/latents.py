@@ -32,7 +32,7 @@ from codec.container import Container, Header
 from codec.errors import FormatError, LatError, LimitError
 from codec.picture.image import to_pillow
 from codec.picture.metadata import KINDS
-from codec.settings import MAX_PIXELS, QUALITY
+from codec.settings import MAX_DECODED, QUALITY
 from codec.tile import TileLatents
 from codec.tiles import Box, hyper_box, latent_bounds, picture_box, tile_box
 
@@ -72,7 +72,7 @@ class Latents:
         return empty.coded(codec) if coded else empty
 
     @classmethod
-    def from_file(cls, codec: Codec, data: LatFile, max_pixels: int = MAX_PIXELS) -> Latents:
+    def from_file(cls, codec: Codec, data: LatFile, max_pixels: int = MAX_DECODED) -> Latents:
         """Decode the latents of a .lat file, without synthesis unless a part of it is lossless.
 
         Raises: LatError and its kinds; also where tiles have different rate rows, which share no unit.

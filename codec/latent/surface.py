@@ -24,7 +24,7 @@ from PIL import Image
 
 from codec.arguments import PictureLike, as_picture
 from codec.coder import Codec
-from codec.config import LATENT
+from codec.config import LATENT, ceil_div
 from codec.errors import LatError
 from codec.latent.latents import Latents
 
@@ -76,7 +76,7 @@ class Surface:
 
 def spectrum(codec: Codec, pixels: np.ndarray) -> np.ndarray:
     """uint8 (H, W, C) -> y (M, ⌈H / 8⌉, ⌈W / 8⌉) of squares of 16 pixels around every eighth pixel."""
-    height, width = (-(-n // STEP) for n in pixels.shape[:2])
+    height, width = (ceil_div(n, STEP) for n in pixels.shape[:2])
     out = np.empty((codec.cfg.latents, height, width), np.float32)
     for top in (0, STEP):
         for left in (0, STEP):

@@ -39,7 +39,12 @@ TYPES: dict[str, type | tuple[type, ...]] = {  # of what Pillow has in `info` un
     XMP_KEY: (bytes, str),
 }
 RENAMED = "text:"
-OTHERS = {"dpi", "srgb", "duration", "loop", "background", "version", "extension", "Raw profile type exif"}
+OTHERS = {  # in Pillow's `info` these are no texts either
+    *("adobe", "background", "default_image", "dpi", "duration", "extension", "flavor", "interlace", "jfif"),
+    *("jfif_density", "jfif_unit", "jfif_version", "loop", "mp", "mpoffset", "photoshop", "progression", "progressive"),
+    *("srgb", "timestamp", "version"),
+}
+RAW_PROFILE = "Raw profile type "  # what ImageMagick's texts begin with that are EXIF, XMP or ICC
 IPTC = {(2, 5): "Title", (2, 80): "Author", (2, 116): "Copyright", (2, 120): "Description"}
 TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
 TIFF_IFDS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
@@ -99,7 +104,7 @@ def to_info(metadata: dict[str, bytes]) -> dict:
     info: dict[str, Any] = {name: metadata[key] for key, name in INFO.items() if key in metadata}
     for key, value in words_of(metadata.get("text", b"")).items():
         if isinstance(value, str):
-            info[RENAMED + key if key in TYPES or key in OTHERS else whole(key)] = whole(value)
+            info[RENAMED + key if is_reserved(key) else whole(key)] = whole(value)
         elif key == "dpi" and isinstance(value, list) and is_dpi(value):
             info["dpi"] = tuple(value)
     return info
@@ -108,7 +113,12 @@ def to_info(metadata: dict[str, bytes]) -> dict:
 def keyword(key: str) -> str:
     """The name that words in `info` had before `to_info` gave them another one."""
     name = key.removeprefix(RENAMED)
-    return name if name in TYPES or name in OTHERS else key
+    return name if is_reserved(name) else key
+
+
+def is_reserved(key: str) -> bool:
+    """Whether Pillow takes what `info` has under this name for something other than a text."""
+    return key in TYPES or key in OTHERS or key.startswith(RAW_PROFILE)
 
 
 def words_of(text: bytes) -> dict:
@@ -156,10 +166,10 @@ def text_of(image: Image.Image) -> dict:
 def raw_profiles(words: dict) -> dict[str, bytes]:
     """EXIF, XMP and ICC that ImageMagick wrote into a PNG as hexadecimal text; these words are taken out of `words`."""
     found = {}
-    for key in [k for k in words if k.startswith("Raw profile type ")]:
+    for key in [k for k in words if k.startswith(RAW_PROFILE)]:
         with suppress(ValueError):
             data = bytes.fromhex("".join(words.pop(key).split("\n")[3:]))
-            kind = key.removeprefix("Raw profile type ")
+            kind = key.removeprefix(RAW_PROFILE)
             if data.startswith(b"Exif\0\0") or kind == "exif":
                 found["exif"] = data.removeprefix(bytes(4))  # which djxl leaves there
             elif kind in ("icc", "icm", "xmp"):

@@ -1,6 +1,6 @@
 /** Half-open rectangles { left, top, right, bottom }, and where a picture's tiles lie. As codec/tiles.py. */
 
-import { LATENT, gridOf } from "./container.js";
+import { LATENT, MAX_PATCH, gridOf } from "./container.js";
 
 export const box = (left, top, right, bottom) => ({ left, top, right, bottom });
 export const widthOf = (b) => b.right - b.left;
@@ -26,6 +26,15 @@ export function tileBox(header, index) {
   const left = (index % across) * header.tile;
   const top = Math.floor(index / across) * header.tile;
   return meet(box(left, top, left + header.tile, top + header.tile), latentsUnder(box(0, 0, header.width, header.height)));
+}
+
+/** Names of the cells that a rectangle of pixels reaches into. */
+export function cellsUnder(pixels) {
+  const found = [];
+  for (let row = Math.floor(pixels.top / MAX_PATCH); row * MAX_PATCH < pixels.bottom; row++)
+    for (let column = Math.floor(pixels.left / MAX_PATCH); column * MAX_PATCH < pixels.right; column++)
+      found.push(`${row} ${column}`);
+  return found;
 }
 
 /** Tiles that share latents with a rectangle of them, in raster order. */

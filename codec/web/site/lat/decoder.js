@@ -1,7 +1,7 @@
-/** A parsed file -> the pixels of its tiles, one by one. As `synthesised` of codec/decoding.py. */
+/** A parsed file -> the pixels of its tiles, one by one. As `Learned` of codec/learned.py. */
 
 import { box, grow, heightOf, latentsUnder, meet, scale, shift, tileBox, tilesIn, widthOf } from "./boxes.js";
-import { LATENT, gridOf, tileBytes } from "./container.js";
+import { LATENT, tileBytes } from "./container.js";
 import { LatError } from "./errors.js";
 import { Patches } from "./patches.js";
 import { readTile } from "./tile.js";
@@ -21,7 +21,8 @@ export async function* decodeTiles(parsed, region, network, { onError, seconds =
   for (const [done, index] of todo.entries()) {
     const part = meet(scale(tileBox(header, index), LATENT), region);
     const pixels = learned && parsed.tiles[index].length ? await learned.pixels(index, part) : flat(part);
-    await timed(seconds, "patches", () => patches.paste(pixels, part, index));
+    await timed(seconds, "patches", () => patches.paste(pixels, part));
+    learned?.forget(index);
     const { left, top } = shift(part, region.left, region.top);
     yield { left, top, width: widthOf(part), height: heightOf(part), pixels, done: done + 1, all: todo.length };
   }
@@ -48,12 +49,14 @@ const flat = (part) => {
  */
 class Learned {
   #decoded = new Map(); // latents of tiles, by index
+  #leaving = new Map(); // by tile, those that are not needed any more after it
 
   constructor(parsed, region, network, onError, seconds) {
     Object.assign(this, { parsed, network, onError, seconds });
     const { header } = parsed;
     this.bounds = latentsUnder(box(0, 0, header.width, header.height));
-    this.wanted = new Set(tilesIn(header, grow(latentsUnder(region), network.reach, this.bounds)));
+    this.under = latentsUnder(region);
+    this.wanted = grow(this.under, network.reach, this.bounds);
   }
 
   /** RGBA of a part, in pixels, of a tile. */
@@ -62,7 +65,7 @@ class Learned {
     const { header } = this.parsed;
     const own = tileBox(header, index);
     const seen = grow(own, network.reach, this.bounds);
-    const needed = tilesIn(header, seen).filter((other) => this.wanted.has(other));
+    const needed = tilesIn(header, meet(seen, this.wanted));
     await timed(seconds, "latents", () => this.#read(needed));
     const { row, alpha } = this.#decoded.get(index);
     const pixels = await timed(seconds, "pixels", async () => {
@@ -71,13 +74,23 @@ class Learned {
       return cut(rgb, shift(part, seen.left * LATENT, seen.top * LATENT), widthOf(seen) * LATENT, header.mode);
     });
     if (alpha) setAlpha(pixels, alpha, shift(part, own.left * LATENT, own.top * LATENT), insideOf(header, own).width);
-    for (const other of this.#decoded.keys()) if (other < index - gridOf(header)[0] - 1) this.#decoded.delete(other);
     return pixels;
   }
 
   async #read(needed) {
-    for (const index of needed)
-      if (!this.#decoded.has(index)) this.#decoded.set(index, await this.#latents(index));
+    const { header } = this.parsed;
+    for (const index of needed) {
+      if (this.#decoded.has(index)) continue;
+      this.#decoded.set(index, await this.#latents(index));
+      const last = tilesIn(header, meet(grow(tileBox(header, index), this.network.reach, this.bounds), this.under)).at(-1);
+      this.#leaving.set(last, [...(this.#leaving.get(last) ?? []), index]);
+    }
+  }
+
+  /** Let go of what no tile after this one needs. */
+  forget(index) {
+    for (const other of this.#leaving.get(index) ?? []) this.#decoded.delete(other);
+    this.#leaving.delete(index);
   }
 
   /** `readTile`; an empty tile is a flat one, and with onError a damaged one becomes flat. */

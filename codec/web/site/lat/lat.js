@@ -14,7 +14,7 @@ export * from "./errors.js";
 export { toCanvas } from "./canvas.js";
 export { toPNG } from "./png.js";
 
-const MAX_PIXELS = 2 ** 28; // a gigabyte of RGBA needs to be asked for
+const MAX_PIXELS = 2 ** 27; // more than half a gigabyte of RGBA needs to be asked for
 
 const asBytes = (data) =>
   ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);

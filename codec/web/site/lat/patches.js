@@ -1,17 +1,18 @@
 /** What is coded losslessly: rectangles of pixels over the tiles. FORMAT.md, section "Patches". The decoder is the browser's. */
 
-import { heightOf, meet, shift, tilesIn, latentsUnder, widthOf } from "./boxes.js";
+import { cellsUnder, heightOf, meet, shift, tilesIn, latentsUnder, widthOf } from "./boxes.js";
 import { ChecksumError, FormatError, LatError } from "./errors.js";
 
 /** The patches of a parsed file. Each is decoded once, when a tile first needs it. */
 export class Patches {
-  #waiting;
+  #byCell; // each cell has one at most
   #decoded = new Map(); // RGBA by patch, null where it is damaged
+  #top = 0; // of the tiles that are pasted over
 
   /** Throws ChecksumError for patches that were altered; with onError(null, error), reports them. */
   constructor({ header, patches, damaged }, onError) {
     Object.assign(this, { header, onError });
-    this.#waiting = new Set(patches);
+    this.#byCell = new Map(patches.map((patch) => [cellsUnder({ ...patch, right: patch.left + 1, bottom: patch.top + 1 })[0], patch]));
     for (const sentence of damaged) this.#report(null, new ChecksumError(sentence));
   }
 
@@ -22,9 +23,11 @@ export class Patches {
 
   /** Put what they have of a part of the picture over its pixels, RGBA. Throws FormatError. */
   async paste(pixels, part) {
-    for (const patch of this.#waiting) {
+    if (part.top !== this.#top) this.#forgetAbove(part.top);
+    for (const cell of cellsUnder(part)) {
+      const patch = this.#byCell.get(cell);
+      if (!patch) continue;
       const shared = meet(patch, part);
-      if (patch.bottom <= part.top) this.#forget(patch); // tiles come from the top
       if (!(widthOf(shared) && heightOf(shared))) continue;
       if (!this.#decoded.has(patch)) this.#decoded.set(patch, await this.#unpacked(patch));
       const source = this.#decoded.get(patch);
@@ -32,9 +35,10 @@ export class Patches {
     }
   }
 
-  #forget(patch) {
-    this.#waiting.delete(patch);
-    this.#decoded.delete(patch);
+  /** Tiles come from the top. */
+  #forgetAbove(top) {
+    this.#top = top;
+    for (const patch of this.#decoded.keys()) if (patch.bottom <= top) this.#decoded.delete(patch);
   }
 
   async #unpacked(patch) {

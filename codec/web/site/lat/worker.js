@@ -5,6 +5,8 @@ import { parse } from "./container.js";
 import { LatError } from "./errors.js";
 import { Networks } from "./networks.js";
 
+const REST = 50; // ms between looks at what has come in: each takes some, and a file may have millions of empty tiles
+
 let networks = null;
 let queue = Promise.resolve();
 const cancelled = new Set();
@@ -18,6 +20,7 @@ onmessage = ({ data }) => {
 async function work({ id, bytes, region, tolerant }) {
   const start = performance.now();
   const seconds = { load: 0, latents: 0, pixels: 0, patches: 0 };
+  let rested = start;
   const onError = tolerant && ((index, error) => postMessage({ id, kind: "damaged", index, error: plain(error) }));
   try {
     if (!cancelled.has(id)) {
@@ -27,7 +30,10 @@ async function work({ id, bytes, region, tolerant }) {
       const network = lossless ? null : await networks.for(model, area);
       seconds.load = (performance.now() - start) / 1000;
       for await (const tile of decodeTiles(parsed, region, network, { onError, seconds })) {
-        await new Promise((resolve) => setTimeout(resolve)); // let a cancellation in
+        if (performance.now() - rested > REST) {
+          await new Promise((resolve) => setTimeout(resolve)); // let a cancellation in
+          rested = performance.now();
+        }
         if (cancelled.has(id)) break;
         postMessage({ id, kind: "tile", ...tile }, [tile.pixels.buffer]);
       }
