@@ -96,6 +96,7 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     try:
         metadata.colour_chunk(image)
         image.load()
+        metadata.set_texts_apart(image)
     except Exception as error:  # as in `open_image`; ValueError for an image that was closed
         raise LatError(f"{name}: damaged image: {reason(error)}") from None
     if 0 in image.size:

@@ -22,6 +22,10 @@ from codec.picture import icc
 XMP_KEY = "XML:com.adobe.xmp"
 INFO = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}  # ours -> Pillow's
 KINDS = (*INFO, "text")
+NO_WORDS = {*INFO.values()} | {  # names in Pillow's `info` of what is no text, though a PNG may give one to a text
+    "aspect", "background", "bit_depth", "chromaticity", "cicp", "default_image", "dpi", "duration", "gamma", "loop",
+    "photoshop", "srgb", "transparency",
+}  # fmt: skip
 ORIENTATION = 0x0112
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
 TEXT_LIMIT = 2**20  # bytes of text
@@ -88,24 +92,34 @@ def to_info(metadata: dict[str, bytes]) -> dict:
         except ValueError:
             words = {"comment": text}
         if isinstance(words, dict):
-            info |= {k: v for k, v in words.items() if isinstance(v, str) and k not in INFO.values()}
+            info |= {keyword(k): v for k, v in words.items() if isinstance(v, str)}
             numbers = words.get("dpi")
             if isinstance(numbers, list) and len(numbers) == 2 and all(isinstance(n, (int, float)) for n in numbers):
                 info["dpi"] = tuple(numbers)
     return info
 
 
+def keyword(name: str) -> str:
+    """The name of a text, other than those that mean something else to Pillow."""
+    return name.capitalize() if name in NO_WORDS else name
+
+
+def set_texts_apart(image: Image.Image) -> None:
+    """Rename texts in the `info` of a loaded picture that hide what Pillow has under their name, or pass for it."""
+    for name in [name for name in NO_WORDS if isinstance(image.info.get(name), str)]:
+        image.info[keyword(name)] = image.info.pop(name)
+
+
 def text_of(image: Image.Image) -> dict:
     """Keywords of a PNG, the comment of a JPEG or GIF; of a picture decoded from a .lat file what it had."""
-    words = {k: str(v) for k, v in getattr(image, "text", {}).items() if k != XMP_KEY}
+    words = {keyword(k): str(v) for k, v in getattr(image, "text", {}).items() if k != XMP_KEY}
     comment = image.info.get("comment")
     if isinstance(comment, bytes):
         with suppress(UnicodeDecodeError):
             comment = comment.decode()
         words["comment"] = comment if isinstance(comment, str) else comment.decode("latin-1")
     if image.format == "LAT":
-        known = {*INFO.values(), "dpi"}
-        words |= {k: v for k, v in image.info.items() if k not in known and isinstance(v, str)}
+        words |= {k: v for k, v in image.info.items() if k not in NO_WORDS and isinstance(v, str)}
     return {k: v for k, v in words.items() if v.strip("\0 \n")}
 
 
