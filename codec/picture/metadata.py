@@ -119,7 +119,9 @@ def text_of(image: Image.Image) -> dict:
             comment = comment.decode()
         words["comment"] = comment if isinstance(comment, str) else comment.decode("latin-1")
     if image.format == "LAT":
-        words |= {k: v for k, v in image.info.items() if k not in NO_WORDS and isinstance(v, str)}
+        words |= {
+            k: v for k, v in image.info.items() if isinstance(k, str) and isinstance(v, str) and k not in NO_WORDS
+        }
     return {k: v for k, v in words.items() if v.strip("\0 \n")}
 
 
