@@ -206,7 +206,7 @@ def test_a_text_of_a_png_passes_for_nothing_else(name):
 @pytest.mark.parametrize("after", range(1, 9))
 def test_pixels_of_one_orientation_become_those_of_another(before, after):
     pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    stored = metadata.reoriented(pixels, before, after)
+    stored = metadata.reorient(pixels, before, after)
     assert np.array_equal(metadata.turned(stored, after), metadata.turned(pixels, before))
 
 
