@@ -24,11 +24,10 @@ from codec.picture.image import Picture, from_pillow, open_image
 class Tensor(Protocol):
     """A torch.Tensor, without importing torch."""
 
-    dtype: Any
+    @property
+    def dtype(self) -> Any: ...
 
     def detach(self) -> Any: ...
-
-    def permute(self, *dims: int) -> Any: ...
 
 
 File: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]"

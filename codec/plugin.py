@@ -122,7 +122,7 @@ def _replace_metadata(kept: dict[str, bytes], options: dict[str, Any]) -> None:
 
     Raises: ValueError.
     """
-    from codec.picture.metadata import INFO, with_words
+    from codec.picture.metadata import INFO, update_words
 
     for ours, theirs in INFO.items():
         if theirs in options:
@@ -137,7 +137,7 @@ def _replace_metadata(kept: dict[str, bytes], options: dict[str, Any]) -> None:
         comment = options["comment"] or ""
         words["comment"] = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
     if words:
-        with_words(kept, words)
+        update_words(kept, words)
 
 
 def _resolution(dpi: Any) -> list[float] | None:

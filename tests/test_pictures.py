@@ -190,11 +190,23 @@ def test_a_decoded_picture_keeps_its_orientation_and_words_through_another_encod
     assert any("may have been turned" in note for note in derived.notes) == (value != 1)
 
 
+@pytest.mark.parametrize("name", sorted(metadata.NO_WORDS - {"exif"}))
+def test_a_text_of_a_png_passes_for_nothing_else(name):
+    info = PngImagePlugin.PngInfo()
+    info.add_text(name, "yes")
+    picture = opened(written(Image.new("RGB", (4, 4), "teal"), "PNG", pnginfo=info))
+    assert picture.mode == "RGB" and picture.metadata.keys() == {"text"}
+    old = picture.metadata | {"text": json.dumps({name: "yes"}).encode()}  # as files of before have it
+    for kept in (picture.metadata, old):
+        assert from_pillow(to_pillow(picture.pixels, kept)).metadata == picture.metadata
+        assert not pictures.encode(to_pillow(picture.pixels, kept), "PNG")[1]
+
+
 @pytest.mark.parametrize("before", range(1, 9))
 @pytest.mark.parametrize("after", range(1, 9))
 def test_pixels_of_one_orientation_become_those_of_another(before, after):
     pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
-    stored = metadata.reoriented(pixels, before, after)
+    stored = metadata.reorient(pixels, before, after)
     assert np.array_equal(metadata.turned(stored, after), metadata.turned(pixels, before))
 
 

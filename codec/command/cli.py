@@ -151,7 +151,7 @@ def encoding(
 )
 def compress(sources, output, out_dir, dry_run, recursive, jobs, as_json, quiet, **encoder) -> None:
     """Compress photographs to .lat files."""
-    if output and not files.is_stream(output) and kinds.is_other_format(output):
+    if output and output not in sources and not files.is_stream(output) and kinds.is_other_format(output):
         raise click.UsageError(f"compress writes .lat files, and {output} is named as one of another format")
     options = encoding(**encoder)
     run = Run(job.compress, ".lat", sources, recursive, jobs, as_json, quiet, output, out_dir, dry_run)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from codec import container, files, loaded, process
-from codec.command.latent_find import anomaly, model_option, opened, overwrite_option, similar, write_picture
+from codec.command.latent_find import anomaly, model_option, open_picture, overwrite_option, similar, write_picture
 from codec.command.parts import LatCommand, parse_output, parse_region, say, together
 from codec.errors import LatError, about
 from codec.tiles import Box
@@ -89,7 +89,7 @@ def read(source: str, model: str, quality: float) -> tuple[Codec, Latents]:
     except LatError as error:
         raise type(error)(f"{files.shown(source)}: {error}") from None
     codec = loaded.codec(model)
-    return codec, Latents.from_image(codec, opened(data, source), quality)
+    return codec, Latents.from_image(codec, open_picture(data, source), quality)
 
 
 def write(codec: Codec, latents: Latents, target: str, overwrite: bool) -> None:
@@ -135,7 +135,7 @@ def read_pixels(source: str, model: str, output: str) -> tuple[Codec, Picture]:
     data = files.read_bytes(source)
     try:
         if data[:8] != container.MAGIC:
-            return loaded.codec(model), opened(data, source)
+            return loaded.codec(model), open_picture(data, source)
         file = container.parse(data)
         codec = loaded.codec_for(file.header.model)
         return codec, Picture(codec.learned.decode(file, picture_box(file.header)), file.header.mode, file.metadata)
@@ -237,7 +237,7 @@ def blend(first, second, t, frames, model, quality, output, overwrite) -> None:
     if not animated:
         write(codec, edit.blend(codec, a, b, t), output, overwrite)
         return
-    b = edit.stored_like(codec, b, a)
+    b = edit.store_like(codec, b, a)
     shown = [edit.blend(codec, a, b, i / (frames - 1)).to_image(codec) for i in range(frames)]
     data, notes = pictures.encode_animation(shown, animated, MILLISECONDS)
     files.write_bytes(output, data, overwrite)
@@ -314,7 +314,7 @@ def restore(source, noise, deblock, upscale, model, quality, output, overwrite) 
             codec, data = loaded.codec(model), files.read_bytes(source)
             try:
                 image = restoring.deblock(codec, data, progress)
-                opened(data, source)  # for its notes
+                open_picture(data, source)  # for its notes
             except LatError as error:
                 raise LatError(about(error, files.shown(source))) from None
         else:

@@ -47,7 +47,7 @@ def write_picture(image: Image.Image, target: str, overwrite: bool) -> None:
         say(f"{target}: {note}", err=True)
 
 
-def opened(data: bytes, source: str) -> Picture:
+def open_picture(data: bytes, source: str) -> Picture:
     """The picture in a file's bytes; what is lost of it is printed.
 
     Raises: LatError.
@@ -94,12 +94,12 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
     codec = loaded.codec(model)
     if error and reference:
         raise click.UsageError("--error looks at the picture alone: no --reference")
-    image, limit, cell = opened(files.read_bytes(source), source), None, LATENT
+    image, limit, cell = open_picture(files.read_bytes(source), source), None, LATENT
     if error:
         values = anomalies.reconstruction_error(codec, image)
     elif reference:
         names = [str(path) for path in pictures_in(reference, kinds.picture_suffixes())]
-        shots = [opened(files.read_bytes(name), name) for name in names]
+        shots = [open_picture(files.read_bytes(name), name) for name in names]
         same = len({shot.pixels.shape[:2] for shot in shots}) == 1
         kind: type[anomalies.Reference] = anomalies.Scene if same else Surface
         normal = [kind.measure(codec, shot) for shot in shots]
@@ -169,7 +169,7 @@ def similar(folder, image, count, as_json, model) -> None:
         return
     data = files.read_bytes(image)
     if data[:8] != container.MAGIC:
-        data = loaded.codec(model).encode(opened(data, image))
+        data = loaded.codec(model).encode(open_picture(data, image))
     codec = loaded.codec_for(container.parse(data).header.model)
     order, values = similarity.nearest(similarity.descriptor(codec, data), stack)
     for i, value in list(zip(order, values))[:count]:

@@ -22,7 +22,7 @@ from codec.container import MODES
 from codec.errors import LatError, MissingModelError
 from codec.latent.latents import Latents, step
 from codec.picture.image import Picture, rounded
-from codec.picture.metadata import orientation, reoriented
+from codec.picture.metadata import orientation, reorient
 
 MIN_VARIANCE = 1e-6  # of a channel, below which its scale is not fitted
 
@@ -41,7 +41,7 @@ def blend(codec: Codec, a: Latents, b: Latents, t: float) -> Latents:
     It looks like a cross-fade of pixels, because most of g_s is linear; only fine texture stays sharper.
     Raises: LatError where the sizes differ.
     """
-    b = stored_like(codec, b, a)
+    b = store_like(codec, b, a)
     if (a.width, a.height) != (b.width, b.height):
         raise LatError(f"{a.width} × {a.height} and {b.width} × {b.height} pixels do not blend: make them one size")
     mixed, kept = a * (1 - t) + b.at_row(codec, a.row) * t, a.metadata
@@ -55,12 +55,12 @@ def blend(codec: Codec, a: Latents, b: Latents, t: float) -> Latents:
     return replace(mixed, mode=mode, metadata=kept, alpha=rounded(alphas[0] * (1 - t) + alphas[1] * t))
 
 
-def stored_like(codec: Codec, latents: Latents, other: Latents) -> Latents:
+def store_like(codec: Codec, latents: Latents, other: Latents) -> Latents:
     """The same picture stored for the orientation of another one, with its metadata: itself, or by way of pixels."""
     before, after = (orientation(x.metadata) for x in (latents, other))
     if before == after:
         return latents
-    pixels = reoriented(as_picture(latents.to_image(codec), exact=True).pixels, before, after)
+    pixels = reorient(as_picture(latents.to_image(codec), exact=True).pixels, before, after)
     turned = Latents.from_image(codec, Picture(pixels, MODES[pixels.shape[2] - 1]), codec.cfg.quality(latents.row))
     return replace(turned, metadata=other.metadata)
 

@@ -65,7 +65,7 @@ def paste(image: PictureLike, patch: PictureLike, at: tuple[int, int]) -> Image.
     """
     picture, over = as_picture(image), as_picture(patch)
     turns = metadata.orientation(over.metadata), metadata.orientation(picture.metadata)
-    patched = metadata.reoriented(over.pixels, *turns).astype(np.float32)
+    patched = metadata.reorient(over.pixels, *turns).astype(np.float32)
     colour = patched[:, :, : 1 if over.mode in ("L", "LA") else 3]
     channels = 1 if picture.mode in ("L", "LA") else 3
     if channels == 1:

@@ -88,7 +88,7 @@ def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
     return kept, notes
 
 
-def with_words(metadata: dict[str, bytes], words: dict[str, Any]) -> None:
+def update_words(metadata: dict[str, bytes], words: dict[str, Any]) -> None:
     """Put words into the text of a picture, and take those out that are None or empty."""
     try:
         text = json.loads(metadata.pop("text", b"{}"))
@@ -151,7 +151,7 @@ def typed(info: dict[Any, Any]) -> dict[Any, Any]:
 
 def text_of(image: Image.Image) -> dict:
     """Keywords of a PNG, the comment of a JPEG or GIF; of a picture decoded from a .lat file what it had."""
-    words = {k: str(v) for k, v in getattr(image, "text", {}).items() if k != XMP_KEY}
+    words = {keyword(k): str(v) for k, v in getattr(image, "text", {}).items() if k != XMP_KEY}
     comment = image.info.get("comment")
     if isinstance(comment, bytes):
         with suppress(UnicodeDecodeError):
@@ -329,6 +329,6 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def reoriented(pixels: np.ndarray, before: int, after: int) -> np.ndarray:
+def reorient(pixels: np.ndarray, before: int, after: int) -> np.ndarray:
     """Pixels (H, W, C) stored for one orientation -> the same picture, stored for another one."""
     return pixels if before == after else turned(turned(pixels, before), {6: 8, 8: 6}.get(after, after))
