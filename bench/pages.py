@@ -144,8 +144,7 @@ def rate_in(entry: dict, judge: str, i: int) -> str:
 
 def judges(pictures: str) -> str:
     """BD-rates against the reference by every judge of the panel."""
-    codecs = [(label, entry) for label, entry in judged(pictures) if "bd_rate" in entry]
-    rows = []
+    codecs, rows = [(label, entry) for label, entry in judged(pictures) if "bd_rate" in entry], []
     for i, (low, high) in enumerate(RANGES):
         rows += [[f"{low:g} … {high:g}", label, *(rate_in(e, judge, i) for judge in JUDGES)] for label, e in codecs]
     return table(["bpp", "bytes against AVIF, %", *(judge.label for judge in JUDGES.values())], rows)
