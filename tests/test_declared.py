@@ -212,6 +212,24 @@ def test_inks_and_planes_that_pillow_takes_for_others_are_refused():
         opened(tiff(COLOUR, {262: (3, [6])}))
 
 
+def test_a_loaded_tiff_is_put_right_as_far_as_that_is_possible(tmp_path):
+    path, again = tmp_path / "a.tif", tmp_path / "b.tif"
+    path.write_bytes(tiff(65535 - GREY.astype(np.uint16) * 257, {262: (3, [0])}))
+    again.write_bytes(tiff(255 - GREY, {262: (3, [0])}))
+    for name in (path, again):
+        with Image.open(name) as image:
+            image.load()
+            assert (from_pillow(image).pixels[:, :, 0] == GREY).all()
+            assert (from_pillow(image).pixels[:, :, 0] == GREY).all()
+    path.write_bytes(tiff(DEEP.transpose(2, 0, 1)))
+    with Image.open(path) as image:
+        assert (from_pillow(image).pixels == COLOUR).all() and (from_pillow(image).pixels == COLOUR).all()
+    with Image.open(path) as image:
+        image.load()
+        with pytest.raises(LatError, match="Pillow has decoded it, and wrongly"):
+            from_pillow(image)
+
+
 # -- lossless that is, refusals that are right -----------------------------------------------------------------------
 
 

@@ -152,7 +152,7 @@ def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, De
     """
     file = getattr(image, "fp", None)
     data = whole(file) if said.format == "JPEG" and file is not None else b""
-    corrections.before_loading(image, said)
+    corrections.before_loading(image, said, name)
     try:
         image.load()
     except Image.DecompressionBombError as error:  # of a picture inside the file
