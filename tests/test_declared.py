@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import warnings
 import zlib
 
@@ -587,3 +588,11 @@ def test_many_kinds_of_chunks_make_a_short_note():
     assert opened(whole[:33] + parts + whole[33:]).notes == [
         "dropped PNG chunks aaAa, aaBa, aaCa, aaDa, aaEa, aaFa, 194 further kinds (200 bytes)"
     ]
+
+
+def test_headers_without_end_cost_no_memory():
+    tracemalloc.start()
+    for data in (b"P6" + b" " * 2**20, b"P6 " + b"#\n" * 2**19):
+        declare(data)
+    assert tracemalloc.get_traced_memory()[1] < 2**22  # the data themselves, and little more
+    tracemalloc.stop()

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from codec.picture.declared.record import Declared, cut, further
 
-MOST = 4096  # boxes in a row, items, extents of an item
+MOST = 4096  # boxes in a row, items
+MOST_EXTENTS = 65536
 MOST_OWNED = 64  # properties of an item
 CODED = {"av01", "hvc1", "avc1", "grid", "iovl", "iden", "jpeg", "unci", "j2k1", "vvc1", "tmap"}
 AUXILIARY = {  # what the type of an auxiliary picture has in it -> its name; alpha is kept
@@ -131,6 +132,7 @@ def read_places(meta: Meta, data: bytes, at: int, end: int) -> None:
     wide = version == 2
     count = struct.unpack_from(">I" if wide else ">H", data, at + 6)[0]
     at += 10 if wide else 8
+    left = MOST_EXTENTS
     for _ in range(min(count, MOST)):
         item = struct.unpack_from(">I" if wide else ">H", data, at)[0]
         at += 4 if wide else 2
@@ -140,8 +142,9 @@ def read_places(meta: Meta, data: bytes, at: int, end: int) -> None:
         extents = struct.unpack_from(">H", data, at + base)[0]
         at += base + 2
         total = 0
-        for _ in range(min(extents, MOST)):
-            if at >= end:
+        left -= extents
+        for _ in range(extents):
+            if at >= end or left < 0:
                 return
             begin = int.from_bytes(data[at + index : at + index + offset], "big")
             size = int.from_bytes(data[at + index + offset : at + index + offset + length], "big")

@@ -7,6 +7,7 @@ import struct
 from codec import kinds
 from codec.picture.declared.record import Declared, cut, further
 
+MOST = 100_000  # chunks of a WebP, elements of an icon
 WEBP_CHUNKS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP ")
 VIDEO = (b"qt  ", b"isom", b"mp41", b"mp42", b"M4V ", b"3gp4", b"3gp5", b"iso2", b"avc1", b"dash")
 NAMES: tuple[tuple[int, bytes, str], ...] = (  # offset, signature, what it is
@@ -99,7 +100,9 @@ def ico(data: bytes) -> Declared:
 def icns(data: bytes) -> Declared:
     """The elements of an ICNS that are pictures; Pillow takes the largest."""
     sizes, at, pixels = [], 8, 0
-    while at + 8 <= len(data):
+    for _ in range(MOST):
+        if at + 8 > len(data):
+            break
         kind, size = data[at : at + 4], struct.unpack_from(">I", data, at + 4)[0]
         pixels = max(pixels, pixels_inside(data, at + 8))
         if kind[:2] in (b"ic", b"is", b"il", b"ih", b"it") and kind not in (b"icnV", b"icns"):
@@ -131,7 +134,9 @@ def webp(data: bytes) -> Declared:
     end = 8 + struct.unpack_from("<I", data, 4)[0]
     extras: dict[str, int] = {}
     at, pixels = 12, False
-    while at + 8 <= min(end, len(data)):
+    for _ in range(MOST):
+        if at + 8 > min(end, len(data)):
+            break
         kind, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
         if at + 8 + size > len(data):
             break
