@@ -423,6 +423,12 @@ def test_what_lies_beside_the_primary_picture_of_a_heif_is_named():
     assert declare(heif({1: (b"av01", 9)}, []) + box(b"mpvd", bytes(100))).extras == (("video", 100),)
 
 
+def test_apertures_and_pixels_that_are_not_square_are_named():
+    found = declare(heif({1: (b"av01", 9)}, [], box(b"clap", bytes(32)), box(b"pasp", struct.pack(">II", 2, 1))))
+    assert found.blemishes == ("its clean aperture (clap) is not cut out", "pixels that are not square become square")
+    assert declare(heif({1: (b"av01", 9)}, [], box(b"pasp", struct.pack(">II", 1, 1)))).blemishes == ()
+
+
 def test_extensions_chunks_and_boxes_of_other_formats_are_named():
     gif = written(Image.fromarray(GREY), "GIF")
     at = 13 + (3 << (gif[10] & 7) + 1)

@@ -74,7 +74,7 @@ def declare(data: bytes) -> Declared:
         cicp=bytes([cicp[1], cicp[3], 0, 1]) if cicp and not cicp[0] and not cicp[2] else None,
         pictures=len(top) + 1,
         extras=tuple(extras.items()),
-        blemishes=cut(max(end, meta.end), data),
+        blemishes=(*cut(max(end, meta.end), data), *unapplied(meta, name)),
     )
 
 
@@ -192,6 +192,15 @@ def owned(meta: Meta, item: int) -> Iterator[tuple[str, bytes]]:
     for index in meta.owned.get(item, ()):
         if 0 < index <= len(meta.properties):
             yield meta.properties[index - 1]
+
+
+def unapplied(meta: Meta, format: str) -> Iterator[str]:
+    """What the file says of its shape and Pillow does not do; libheif cuts the aperture of a HEIC out."""
+    if format == "AVIF" and meta.of(meta.primary, "clap"):
+        yield "its clean aperture (clap) is not cut out"
+    aspect = meta.of(meta.primary, "pasp")
+    if len(aspect) == 8 and aspect[:4] != aspect[4:]:
+        yield "pixels that are not square become square"
 
 
 def bits(meta: Meta) -> int:
