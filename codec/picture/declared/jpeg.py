@@ -203,13 +203,15 @@ def fault_of(file: File, data: bytes) -> str:
 
 
 def hole(file: File, scan: Scan, data: bytes) -> int:
-    """Bytes of zeros inside the data of a scan, where they cannot be a picture."""
+    """Bytes of zeros inside the data of a scan, where they cannot be a picture; at the end see picture/complete.py."""
     if scan.zeros_are_flat or file.kind in ARITHMETIC:
         return 0
     at = data.find(bytes(ZEROS), scan.start, scan.end)
     if at < 0:
         return 0
     behind = re.compile(rb"[^\0]").search(data, at, scan.end)
+    if not behind and scan is file.scans[-1]:
+        return 0
     return (behind.start() if behind else scan.end) - at
 
 
