@@ -10,7 +10,7 @@ from numbers import Real
 from threading import Lock
 from typing import IO
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from codec import container
 from codec.errors import LatError
@@ -31,7 +31,7 @@ class LatImageFile(ImageFile.ImageFile):
         try:
             self._parsed = container.parse(self.fp.read())
         except LatError as error:
-            raise OSError(f"cannot read .lat file: {error}") from None  # Pillow would keep a SyntaxError to itself
+            raise UnidentifiedImageError(f"cannot read .lat file: {error}") from None  # a SyntaxError gets lost
         header = self._parsed.header
         self._mode, self._size = header.mode, (header.width, header.height)
         self.info = to_info(self._parsed.metadata)

@@ -99,7 +99,7 @@ def test_verify(packed):
 
 
 def test_invalid_file():
-    with pytest.raises(UnidentifiedImageError):
+    with pytest.raises(UnidentifiedImageError, match="cannot read .lat file"):
         Image.open(io.BytesIO(b"\x8eLAT\r\n\x1a\nnothing"))
 
 

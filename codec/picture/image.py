@@ -58,7 +58,7 @@ def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
     except Image.DecompressionBombError as error:
         raise too_large(name, error) from None
     except Exception as error:  # Pillow's plugins raise what their libraries do
-        raise LatError(f"{name}: cannot be read: {reason(error)}") from None
+        raise LatError(f"{name}: {unreadable.why(data, said, name, reason(error))}") from None
     refuse_large(image.width * image.height, f"{image.width} × {image.height}", name, max_pixels)
     refuse_thumbnail(image, name)
     declared.keep(image, said)
@@ -83,7 +83,8 @@ def refuse_thumbnail(image: Image.Image, name: str) -> None:
     """
     tags = getattr(image, "tag_v2", {})
     reduced = tags.get(NEW_SUBFILE_TYPE, 0) & 1
-    if DNG_VERSION in tags or reduced or kinds.RAW.fullmatch(Path(name).suffix):
+    named_raw = image.format == "TIFF" and kinds.RAW.fullmatch(Path(name).suffix)
+    if DNG_VERSION in tags or reduced or named_raw:
         size = f"{image.width} × {image.height}"
         raise LatError(f"{name}: is {kinds.DEVELOP}; its first picture of {size} is only a preview")
 
@@ -148,7 +149,7 @@ def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, De
     """
     file = getattr(image, "fp", None)
     data = whole(file) if said.format == "JPEG" and file is not None else b""
-    corrections.before_loading(image, said)
+    corrections.before_loading(image, said, name)
     try:
         image.load()
     except Image.DecompressionBombError as error:  # of a picture inside the file
@@ -156,7 +157,8 @@ def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, De
     except Exception as error:  # as in `open_image`; ValueError for an image that was closed
         mended = declared.mend(said, file)
         if mended is None:
-            raise LatError(f"{name}: damaged image: {reason(error)}") from None
+            damage = f" ({'; '.join(said.blemishes)})" if said.blemishes else ""
+            raise LatError(f"{name}: damaged image: {reason(error)}{damage}") from None
         again = open_image(io.BytesIO(mended), name, image.width * image.height)
         return load(again, replace(said, blemishes=(*said.blemishes, declared.MENDED)), name)
     if data and (share := complete.missing(image, data)):

@@ -47,10 +47,12 @@ def reduced(image: Image.Image, raw: str, file: Declared) -> tuple[Image.Image, 
     samples, (top, said) = np.asarray(image), declared(image, raw)
     if file.format == "FITS":
         samples, top, said = meant(samples, file)
-    if samples.dtype.kind == "i" and (top or 0) > 2**31:  # Pillow has unsigned samples in signed ones
+    if samples.dtype == np.int32 and (top or 0) > 2**31:  # Pillow has unsigned samples in signed ones
         samples = samples.view(np.uint32)
     if samples.size == 0:
         return Image.new("L", image.size), []
+    if "signed" in said:
+        refuse_negative(samples, said)
     if top is None:
         top, said = assumed(samples)
     elif top > 65535 and float(np.mean(samples > top * DARK)) < FEW:
@@ -81,9 +83,27 @@ def meant(samples: np.ndarray, file: Declared) -> tuple[np.ndarray, float | None
     return values.astype(np.float64), None, ""
 
 
-def of_signed_bytes(image: Image.Image) -> tuple[Image.Image, list[str]]:
-    """Bytes that Pillow took as 0 … 255 and that mean -128 … 127 -> (L, notes): 0 is black, 127 is white."""
-    grey, clipped = eight_bits(np.asarray(image).view(np.int8), 127)
+def refuse_negative(samples: np.ndarray, said: str) -> None:
+    """Signed samples of a picture that are mostly not negative are its range; else nothing says what black is.
+
+    Raises: LatError.
+    """
+    share = float(np.mean(samples < 0))
+    if share > MANY:
+        raise LatError(
+            f"{said} samples from {samples.min()} on, {share:.0%} of them below 0: shift them to 0 and up first"
+        )
+
+
+def of_signed_bytes(image: Image.Image, said: Declared) -> tuple[Image.Image, list[str]]:
+    """Bytes that Pillow took as 0 … 255 and that mean -128 … 127 -> (L, notes): 0 is black, 127 is white.
+
+    Raises: LatError.
+    """
+    raw = np.asarray(image)
+    values = raw.astype(np.int16) + int(said.zero) if said.zero else raw.view(np.int8)
+    refuse_negative(values, "8-bit signed")
+    grey, clipped = eight_bits(values, 127)
     notes = ["8-bit signed samples are taken as 0 … 127"]
     if clipped:
         notes.append(f"{clipped:,} samples beyond the range 0 … 127 are clipped")

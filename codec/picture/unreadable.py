@@ -15,9 +15,11 @@ PLUGINS = {"HEIC": ".heic", "JPEG XL": ".jxl", "AVIF": ".avif"}  # suffixes in `
 LAYOUTS = ("unknown pixel mode", "unknown data organization", "not identified by this driver")  # Pillow's words
 
 
-def why(data: bytes, said: Declared, name: str) -> str:
-    """One clause for a message, to stand behind the name of the file."""
+def why(data: bytes, said: Declared, name: str, cause: str = "") -> str:
+    """One clause for a message, to stand behind the name of the file. `cause`: what Pillow said, where it did."""
     format = said.format
+    if not format and cause:
+        return f"cannot be read: {cause}"
     if not format:
         found = others.name(data)
         return f"is {found}" if found else kinds.unknown(name)
@@ -25,9 +27,12 @@ def why(data: bytes, said: Declared, name: str) -> str:
         return f"is {format}: pip install {kinds.PLUGINS[PLUGINS[format]][0]}"
     if said.fault or said.blemishes:
         return f"{format}: {said.fault or '; '.join(said.blemishes)}"
-    cause = of_plugin(data, PILLOW.get(format, format))
+    cause = cause or of_plugin(data, PILLOW.get(format, format))
     if said.channels and (cause in LAYOUTS or not cause):
-        return f"{format} of {layout(said)}, which Pillow does not read; convert it to 8 or 16 bits, unsigned"
+        return (
+            f"{format} of {layout(said)}, a layout that Pillow does not read; "
+            "convert it to unsigned samples of 8 or 16 bits, black as 0, least byte first"
+        )
     return f"{format} that cannot be read: {cause or 'Pillow does not know this kind'}"
 
 

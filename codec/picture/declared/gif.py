@@ -40,7 +40,8 @@ def declare(data: bytes) -> Declared:
     whole = at < len(data) and data[at] == END
     if whole and len(data) > at + 1:
         extras["data behind the GIF"] = len(data) - at - 1
-    return Declared("GIF", 8, icc=icc, xmp=xmp, extras=tuple(extras.items()))
+    blemishes = () if whole else ("it ends too early (no trailer)",)
+    return Declared("GIF", 8, icc=icc, xmp=xmp, extras=tuple(extras.items()), blemishes=blemishes)
 
 
 def table(flags: int) -> int:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from codec.picture.declared.isobmff import boxes
 from codec.picture.declared.record import Declared, cut, further
 
+XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # the UUID of its box (XMP Specification, part 3)
 KNOWN = {"jP  ", "ftyp", "jp2h", "jp2c", "rreq", "free"}
 READ = (0, 12, 15, 16, 17, 18)  # enumerated colour spaces that Pillow reads rightly: bilevel, CMYK, sRGB, grey, sYCC
 SPACES = {
@@ -27,7 +28,7 @@ def declare(data: bytes) -> Declared:
     """What the boxes around the codestream say, and its SIZ segment."""
     if data.startswith(b"\xff\x4f"):
         return of_codestream(data, 0)
-    icc, fault, stream, end, pictures, behind = None, "", -1, 0, 0, 0
+    icc, xmp, fault, stream, end, pictures, behind = None, None, "", -1, 0, 0, 0
     extras: dict[str, int] = {}
     for kind, start, stop in boxes(data, 0, len(data)):
         if kind == "jp2h":
@@ -38,6 +39,8 @@ def declare(data: bytes) -> Declared:
                 stream = start
             else:
                 behind += stop - start
+        elif kind == "uuid" and data[start : start + 16] == XMP:
+            xmp = data[start + 16 : stop]
         elif kind not in KNOWN:
             extras[f"JPEG 2000 box {kind}"] = extras.get(f"JPEG 2000 box {kind}", 0) + stop - start
         end = stop
@@ -48,7 +51,7 @@ def declare(data: bytes) -> Declared:
     if stream < 0:
         return Declared("JPEG 2000", fault=fault or "it has no codestream")
     found = of_codestream(data, stream, icc, fault)
-    return replace(found, pictures=pictures, extras=tuple(extras.items()), blemishes=cut(end, data))
+    return replace(found, xmp=xmp, pictures=pictures, extras=tuple(extras.items()), blemishes=cut(end, data))
 
 
 def of_codestream(data: bytes, at: int, icc: bytes | None = None, fault: str = "") -> Declared:
@@ -57,7 +60,8 @@ def of_codestream(data: bytes, at: int, icc: bytes | None = None, fault: str = "
     depths = data[at + 42 : at + 42 + 3 * channels : 3]
     bits = max(((d & 0x7F) + 1 for d in depths), default=0)
     if bits > 8 and channels > 1:
-        fault = fault or f"its colours have {bits} bits a sample, and Pillow turns the brightest ones into black"
+        misread = f"its colours have {bits} bits a sample, and Pillow turns the brightest ones into black"
+        fault = fault or f"{misread}; convert it to .tif or .png first"
     signed = "signed" if any(d & 0x80 for d in depths) else "unsigned"
     return Declared("JPEG 2000", bits, signed, channels, icc=icc, fault=fault)
 

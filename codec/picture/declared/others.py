@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import struct
 
+from codec import kinds
 from codec.picture.declared.record import Declared, cut, further
 
+WEBP_CHUNKS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP ")
 VIDEO = (b"qt  ", b"isom", b"mp41", b"mp42", b"M4V ", b"3gp4", b"3gp5", b"iso2", b"avc1", b"dash")
 NAMES: tuple[tuple[int, bytes, str], ...] = (  # offset, signature, what it is
     (0, b"\x8eLAT\r\n\x1a\n", "a .lat file already; lat decompress reads it"),
+    (0, b"\x89PNG", "a PNG whose line ends were changed on its way: copy it again, as binary"),
+    (0, b"P7\n", "PAM, which Pillow does not read; convert it to .ppm or .png first"),
     (0, b"%PDF", "a PDF"),
     (0, b"%!PS", "PostScript"),
     (0, b"v/1\x01", "OpenEXR, which Pillow does not read; convert it to .tif or .png first"),
@@ -19,7 +23,7 @@ NAMES: tuple[tuple[int, bytes, str], ...] = (  # offset, signature, what it is
     (0, b"II\xbc\x01", "JPEG XR, which Pillow does not read; convert it to .png first"),
     (0, b"II\xbc\x00", "JPEG XR, which Pillow does not read; convert it to .png first"),
     (0, b"gimp xcf", "an XCF of GIMP; export it as .png first"),
-    (0, b"FUJIFILMCCD-RAW", "a raw photograph: develop it first (darktable, RawTherapee, dcraw), into a .tif or .png"),
+    (0, b"FUJIFILMCCD-RAW", kinds.DEVELOP),
     (0, b"BPG\xfb", "BPG, which Pillow does not read"),
     (0, b"FLIF", "FLIF, which Pillow does not read"),
     (0, b"\x8aMNG", "MNG, which Pillow does not read"),
@@ -46,6 +50,8 @@ def name(data: bytes) -> str:
         return "empty"
     if data[4:8] == b"ftyp" and data[8:12] in VIDEO:
         return "a video"
+    if data[4:12] == b"ftypcrx ":
+        return kinds.DEVELOP
     start = data[:512].lstrip()
     if start.startswith(b"<?xml") and b"<svg" in data[:4096]:
         return "SVG, which has no pixels"
@@ -91,12 +97,16 @@ def ico(data: bytes) -> Declared:
 
 
 def icns(data: bytes) -> Declared:
-    """The elements of an ICNS."""
-    at, pixels = 8, 0
+    """The elements of an ICNS that are pictures; Pillow takes the largest."""
+    sizes, at, pixels = [], 8, 0
     while at + 8 <= len(data):
+        kind, size = data[at : at + 4], struct.unpack_from(">I", data, at + 4)[0]
         pixels = max(pixels, pixels_inside(data, at + 8))
-        at += max(8, struct.unpack_from(">I", data, at + 4)[0])
-    return Declared("ICNS", 8, pixels=pixels)
+        if kind[:2] in (b"ic", b"is", b"il", b"ih", b"it") and kind not in (b"icnV", b"icns"):
+            sizes.append(size)
+        at += max(8, size)
+    extras = (further(len(sizes), sum(sizes) - max(sizes)),) if len(sizes) > 1 else ()
+    return Declared("ICNS", 8, pixels=pixels, pictures=max(1, len(sizes)), extras=extras)
 
 
 def pixels_inside(data: bytes, at: int) -> int:
@@ -119,18 +129,24 @@ def pixels_inside(data: bytes, at: int) -> int:
 def webp(data: bytes) -> Declared:
     """RIFF chunks that are not kept; data behind the file (WebP Container Specification)."""
     end = 8 + struct.unpack_from("<I", data, 4)[0]
-    known = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
     extras: dict[str, int] = {}
-    at = 12
+    at, pixels = 12, False
     while at + 8 <= min(end, len(data)):
         kind, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
-        if kind not in known and (len(extras) < 8):
+        if at + 8 + size > len(data):
+            break
+        pixels = pixels or kind in (b"VP8 ", b"VP8L")
+        if kind not in WEBP_CHUNKS and len(extras) < 8:
             title = f"WebP chunk {kind.decode('ascii', 'replace')}"
             extras[title] = extras.get(title, 0) + size
         at += 8 + size + size % 2
     if len(data) > end + end % 2:
         extras["data behind the WebP"] = len(data) - end
-    return Declared("WebP", 8, extras=tuple(extras.items()), blemishes=cut(end, data))
+    mended = None
+    if pixels and end > len(data):  # what is cut lies behind the pixels
+        whole = data[12:at]
+        mended = data[:4] + struct.pack("<I", 4 + len(whole)) + data[8:12] + whole
+    return Declared("WebP", 8, extras=tuple(extras.items()), blemishes=cut(end, data), mended=mended)
 
 
 def sgi(data: bytes) -> Declared:

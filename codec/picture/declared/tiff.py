@@ -15,7 +15,7 @@ FORMATS = {1: "B", 3: "H", 4: "I", 5: "II", 6: "b", 8: "h", 9: "i", 10: "ii", 11
 MOST = 4096  # tags, and values of a tag that is read
 MANY = 6  # tags that are named
 CCITT = (2, 3, 4)
-BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR, TRANSFER = 258, 259, 262, 277, 284, 301
+WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, PLANAR, TRANSFER = 256, 257, 258, 259, 262, 277, 284, 301
 WHITE_POINT, PRIMARIES, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT = 318, 319, 332, 338, 339
 SUBSAMPLING = 530
 READ = {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323}
@@ -26,7 +26,6 @@ GEO = {33550, 33920, 33922, 34264, 34735, 34736, 34737}
 NAMED = {330: "sub-pictures", 34377: "Photoshop resources", 37724: "Photoshop layers", 50838: "ImageJ data"}
 NAMED |= {50839: "ImageJ data", 42112: "GDAL metadata", 42113: "GDAL's value for no data", 32934: "lens data"}
 KINDS = {1: "unsigned", 2: "signed", 3: "float", 4: "unsigned", 5: "complex", 6: "complex"}
-INKS = {5: 4}  # colour channels of a photometric sense that has not three or one
 
 
 class Entry(NamedTuple):
@@ -52,10 +51,16 @@ def declare(data: bytes) -> Declared:
     compression = (values(COMPRESSION, ()) or (1,))[0]
     white_is_zero = compression in CCITT if photometric is None else photometric == 0  # without one, as libtiff does
     channels = (values(SAMPLES, ()) or (1,))[0]
-    colours = 3 if photometric in (2, 6, 8, 9) else INKS.get(photometric, 1)
+    size = (values(WIDTH, ()) or (0,))[0] * (values(LENGTH, ()) or (0,))[0]
     kind = KINDS.get(min(formats), "unsigned") if len(formats) == 1 else "mixed"
+    unnamed = sum(meaning == 0 for meaning in values(EXTRA_SAMPLES, ()))
+    planes = (values(PLANAR, ()) or (1,))[0] == 2 and channels > 1
     fault = ""
-    if photometric == 5 and ((values(INK_SET, ()) or (1,))[0] != 1 or channels < 4):
+    if planes and compression == 1 and bits == 16 and (photometric != 2 or 1 in values(EXTRA_SAMPLES, ())):
+        fault = "its 16-bit planes are of a kind that Pillow does not read; store it with interleaved samples"
+    elif planes and compression == 1 and bits == 8 and unnamed:
+        fault = "it has planes beyond the colours, which Pillow does not read; store it with interleaved samples"
+    elif photometric == 5 and ((values(INK_SET, ()) or (1,))[0] != 1 or channels < 4):
         fault = f"its {channels} inks are not cyan, magenta, yellow and black"
     elif photometric == 6 and compression == 1 and values(SUBSAMPLING, (2, 2))[:2] != (1, 1):
         fault = "its chroma is subsampled without compression, which Pillow does not read"
@@ -65,10 +70,10 @@ def declare(data: bytes) -> Declared:
         kind,
         channels,
         white_is_zero,
-        planes=(values(PLANAR, ()) or (1,))[0] == 2 and channels > 1,
+        planes=planes,
         big_endian=endian == ">",
         chromaticity=chromaticity(values(WHITE_POINT, ()), values(PRIMARIES, ())),
-        extras=tuple(extras(entries, values(EXTRA_SAMPLES, ()), channels - colours)),
+        extras=(*extras(entries), *(((channel_name(unnamed), size * bits // 8 * unnamed),) if unnamed else ())),
         fault=fault,
     )
 
@@ -108,8 +113,12 @@ def chromaticity(white: tuple, primaries: tuple) -> tuple[float, ...] | None:
     return found if len(primaries) == 6 and len(found) == 8 and min(found[1::2]) > 0 else None
 
 
-def extras(entries: dict[int, Entry], extra_samples: tuple, beyond: int) -> Iterator[tuple[str, int]]:
-    """What the tags hold that is not kept; channels that are neither colour nor alpha."""
+def channel_name(count: int) -> str:
+    return "channel beyond the colours" if count == 1 else f"{count} channels beyond the colours"
+
+
+def extras(entries: dict[int, Entry]) -> Iterator[tuple[str, int]]:
+    """What the tags hold that is not kept."""
     geo = sum(entry.size for tag, entry in entries.items() if tag in GEO)
     if geo:
         yield "GeoTIFF tags", geo
