@@ -111,7 +111,11 @@ def flaw_of(data: bytes, chunk: Chunk) -> str:
             return ""
         rest = rest[1:2] + rest[2:].split(b"\0", 2)[-1]
     what = "the ICC profile" if chunk.kind == "iCCP" else f"the text of PNG chunk {chunk.kind}"
-    return "" if inflates(rest, PngImagePlugin.MAX_TEXT_CHUNK) else f"{what} cannot be read and is left out ({chunk.length:,} bytes)"
+    return (
+        ""
+        if inflates(rest, PngImagePlugin.MAX_TEXT_CHUNK)
+        else f"{what} cannot be read and is left out ({chunk.length:,} bytes)"
+    )
 
 
 def inflates(packed: bytes, limit: int) -> bool:
