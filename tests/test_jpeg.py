@@ -95,6 +95,23 @@ def test_zeros_behind_complete_data_and_bytes_before_markers_do_no_harm(crop):
     assert (padded.pixels == opened(data).pixels).all() and (filled.pixels == padded.pixels).all()
 
 
+def test_a_jpeg_that_pillow_shrinks_on_loading_is_whole(crop):
+    with Image.open(io.BytesIO(written(crop, progressive=True))) as image:
+        image.draft("L", (32, 24))
+        assert from_pillow(image).pixels.shape == (24, 32, 1)
+
+
+@pytest.mark.parametrize("rows", [{"restart_marker_rows": 1}, {"restart_marker_rows": 2, "progressive": True}])
+@pytest.mark.parametrize("size", [(128, 96), (17, 33), (8, 8), (1, 50)])
+def test_restart_markers_are_counted_as_the_scan_has_them(crop, rows, size):
+    for mode in ("RGB", "L", "CMYK"):
+        image = Image.fromarray(crop).convert(mode).crop((0, 0, *size))
+        for subsampling in ("4:2:0", "4:2:2", "4:4:4"):
+            for more in (rows, {"restart_marker_blocks": 1}):
+                notes = opened(written(image, subsampling=subsampling, **more)).notes
+                assert not [note for note in notes if "CMYK" not in note]
+
+
 def test_scans_that_are_not_there_are_a_note(crop):
     data = written(crop, progressive=True)
     last = jpeg.parse(data).scans[-1]

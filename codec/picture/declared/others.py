@@ -151,7 +151,20 @@ def webp(data: bytes) -> Declared:
     if pixels and end > len(data):  # what is cut lies behind the pixels
         whole = data[12:at]
         mended = data[:4] + struct.pack("<I", 4 + len(whole)) + data[8:12] + whole
-    return Declared("WebP", 8, extras=tuple(extras.items()), blemishes=cut(end, data), mended=mended)
+    size = webp_pixels(data[12:30].ljust(18, b"\0"))
+    return Declared("WebP", 8, pixels=size, extras=tuple(extras.items()), blemishes=cut(end, data), mended=mended)
+
+
+def webp_pixels(head: bytes) -> int:
+    """Of its canvas, for which libwebp takes memory before Pillow knows the size; `head`: from the first chunk on."""
+    if head[:4] == b"VP8X":
+        width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (12, 15))
+    elif head[:4] == b"VP8L":
+        bits = int.from_bytes(head[9:13], "little")
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        width, height = (n & 0x3FFF for n in struct.unpack_from("<HH", head, 14))
+    return width * height
 
 
 def sgi(data: bytes) -> Declared:
