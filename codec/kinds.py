@@ -85,8 +85,7 @@ def is_hidden(place: PurePath) -> bool:
 
 def is_misnamed(path: Path) -> bool:
     """Whether a JPEG or PNG has the suffix of another kind of picture, which phones and messengers give it."""
-    suffix = path.suffix.lower()
-    if not (suffix in PLUGINS or RAW.fullmatch(suffix)) or not path.is_file():
+    if path.suffix.lower() not in PLUGINS or not path.is_file():
         return False
     with suppress(OSError), path.open("rb") as file:
         return file.read(8).startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"))

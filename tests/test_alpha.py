@@ -107,10 +107,12 @@ def test_where_everything_or_a_picture_is_hidden_colours_stay(cut_out, format):
 def test_rubbish_is_replaced_with_a_note_and_black_and_white_without_one(cut_out):
     count = 64 * 64 - 16 * 16
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    for colours, note in ((0, []), (255, []), ([9, 99, 199], [REPLACED]), (noise, [REPLACED])):
+    page = np.zeros((64, 64, 3), np.uint8)
+    page[40:50, ::4] = 255
+    for colours, replaced in ((0, 0), (255, 0), ([9, 99, 199], count), (noise, count), (page, 160)):
         pixels = with_hidden(cut_out, colours)
         picture = from_pillow(Image.fromarray(pixels))
-        assert picture.notes == [text.format(count) for text in note]
+        assert picture.notes == [REPLACED.format(replaced)] * bool(replaced)
         visible = pixels[:, :, 3] > 0
         assert (picture.pixels[visible] == pixels[visible]).all() and (picture.pixels != pixels).any()
         assert (from_pillow(Image.fromarray(pixels), exact=True).pixels == pixels).all()

@@ -44,6 +44,10 @@ def icns(inside: bytes) -> bytes:
     return b"icns" + struct.pack(">I", 8 + len(block)) + block
 
 
+def webp(kind: bytes, data: bytes) -> bytes:
+    return b"RIFF" + struct.pack("<I4s4sI", 12 + len(data), b"WEBP", kind, len(data)) + data
+
+
 def jpeg2000_header(side: int) -> bytes:
     box = struct.pack(">I4s", 12, b"jP  ") + b"\r\n\x87\n" + struct.pack(">I4s4s", 16, b"ftyp", b"jp2 ") + bytes(4)
     return box + struct.pack(">I4sI4sIIHBBBB", 30, b"jp2h", 22, b"ihdr", side, side, 3, 7, 7, 0, 0)
@@ -63,6 +67,9 @@ BOMBS = {
     "JPEG 2000 in ICNS": icns(jpeg2000_header(SIDE)),
     "JPEG XL": jxl_header(SIDE),
     "JPEG XL in boxes": struct.pack(">I8sI4s", 12, b"JXL \r\n\x87\n", 24, b"jxlc") + jxl_header(SIDE),
+    "WebP": webp(b"VP8X", bytes(4) + 2 * (SIDE - 1).to_bytes(3, "little") + bytes(12)),
+    "WebP, lossless": webp(b"VP8L", b"\x2f" + ((SIDE - 1) * 16385).to_bytes(17, "little")),
+    "WebP, lossy": webp(b"VP8 ", struct.pack("<6xHH", SIDE, SIDE)),
     "PNG": png_header(SIDE),
     "BMP": b"BM" + bytes(8) + struct.pack("<I", 54) + bitmap_header(SIDE),
     "TGA": struct.pack("<BBB5xHHHHBB", 0, 0, 2, 0, 0, SIDE, SIDE, 24, 0x20),
@@ -83,8 +90,17 @@ def test_large_pictures_are_refused_before_anything_is_decoded(name, monkeypatch
         open_image(io.BytesIO(BOMBS[name]), name, LIMIT)
 
 
-@pytest.mark.parametrize(("format", "size"), [("ICO", (64, 64)), ("ICNS", (1024, 1024)), ("JPEG2000", (70, 50))])
-def test_pictures_within_the_limit_are_taken(format, size):
+@pytest.mark.parametrize("lossless", [True, False])
+def test_the_canvas_of_a_webp_is_known_before_it_is_opened(lossless):
+    for more in ({}, {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}):
+        out = io.BytesIO()
+        Image.new("RGB", (70, 50)).save(out, "WEBP", lossless=lossless, **more)
+        assert declare(out.getvalue()).pixels == 70 * 50
+
+
+@pytest.mark.parametrize("format", ["ICO", "ICNS", "JPEG2000", "WEBP", "AVIF", "BMP"])
+def test_pictures_within_the_limit_are_taken(format):
+    size = {"ICO": (64, 64), "ICNS": (1024, 1024)}.get(format, (70, 50))
     out = io.BytesIO()
     Image.new("RGB", size, "teal").save(out, format)
     assert from_pillow(open_image(io.BytesIO(out.getvalue()), "a", size[0] * size[1])).pixels.shape[:2] == size[::-1]

@@ -190,7 +190,7 @@ def test_a_decoded_picture_keeps_its_orientation_and_words_through_another_encod
     assert any("may have been turned" in note for note in derived.notes) == (value != 1)
 
 
-@pytest.mark.parametrize("name", sorted(metadata.NO_WORDS - {"exif"}))
+@pytest.mark.parametrize("name", sorted(metadata.OTHERS - {"dpi"}))
 def test_a_text_of_a_png_passes_for_nothing_else(name):
     info = PngImagePlugin.PngInfo()
     info.add_text(name, "yes")

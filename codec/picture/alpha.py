@@ -66,14 +66,15 @@ def _custom_channel(file: BinaryIO) -> str | None:
 def without_hidden_colours(pixels: np.ndarray, keyed: bool = False) -> tuple[np.ndarray, str | None]:
     """uint8 (H, W, 2 or 4), alpha last -> (the same with new colours where alpha is 0; a note on those that had some).
 
-    They stay where they are a picture, or where everything is hidden. Black and white are not worth a note, nor is the
-    one colour that stands for transparency (`keyed`).
+    They stay where they are a picture, or where everything is hidden. Black alone or white alone is worth no note, like
+    the one colour that stands for transparency (`keyed`).
     """
     hidden = pixels[:, :, -1] == 0
     if not hidden.any() or hidden.all():
         return pixels, None
     colours = pixels[:, :, :-1]
-    coloured = hidden & ~(colours == 0).all(2) & ~(colours == 255).all(2)
+    black, white = (hidden & (colours == value).all(2) for value in (0, 255))
+    coloured = hidden & ~max(black, white, key=np.count_nonzero)
     if coloured.any() and neighbour_correlation(pixels, coloured) > PICTURE:
         return pixels, None
     out = pixels.copy()
@@ -88,7 +89,7 @@ def without_hidden_colours(pixels: np.ndarray, keyed: bool = False) -> tuple[np.
 def neighbour_correlation(pixels: np.ndarray, coloured: np.ndarray) -> float:
     """Of the colours of hidden pixels with those on their right and below, hidden or not; 0 where all are one colour.
 
-    pixels: (H, W, C), alpha last; coloured (H, W): hidden pixels that are not just black or white.
+    pixels: (H, W, C), alpha last; coloured (H, W): hidden pixels that are not just black, or white.
     """
     visible = pixels[:, :, -1] > 0
     apart = spread = 0.0

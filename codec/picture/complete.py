@@ -1,57 +1,62 @@
 """Whether the data of a JPEG reach to the end of its picture: libjpeg fills with grey what is missing.
 
-It warns then, but Pillow keeps that to itself. So a picture that may be cut is decoded once more with more data in front of
-its end: they change pixels only where data were missing.
+It warns then, but Pillow keeps that to itself. So a picture that may be cut is decoded once more with more data in
+front of its end: they change pixels only where data were missing.
 """
 
 from __future__ import annotations
 
 import io
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from codec.picture.declared import jpeg
 
-MORE = bytes(range(1, 251)) * 4  # whatever it codes, it is no end of a block for long
+MORE = (bytes(range(1, 251)) * 4, bytes(1000))  # the second where no code but zeros means anything, as in white
+SCANS = 64  # the last ones, that more data are put behind
 GREY = (127, 128)  # of samples that are not there; CMYK is inverted
 BLOCK = 8
 TAIL = 16  # bytes of zeros fewer, that a picture needs if it needs zeros
 
 
-def missing(pixels: np.ndarray, data: bytes) -> float:
-    """The share of rows below the first that lacks data, of a JPEG decoded to pixels (H, W) or (H, W, C)."""
+def missing(image: Image.Image, data: bytes) -> float:
+    """The share of rows below the first that lacks data, of a decoded JPEG and the bytes of its file."""
     file = jpeg.parse(data)
     if not file.scans or not file.whole:
         return 0.0
-    end = file.end - 2
-    if len(file.scans) > 1 or ends_grey(pixels):
-        share = changed(pixels, data[:end] + MORE + data[end:])
-        if share:
+    end, grey = file.end - 2, ends_grey(image)
+    if len(file.scans) > 1 or grey:
+        places = [scan.end for scan in file.scans[-SCANS:]]
+        if share := max(changed(image, with_more(data, places, more)) for more in MORE[: 1 + grey]):
             return share
     zeros = end - file.scans[-1].start - len(data[file.scans[-1].start : end].rstrip(b"\0"))
     if zeros < jpeg.ZEROS:
         return 0.0
-    share = changed(pixels, data[: end - zeros] + data[end:])
-    natural = file.scans[-1].zeros_are_flat and changed(pixels, data[: end - TAIL] + data[end:])
+    share = changed(image, data[: end - zeros] + data[end:])
+    natural = file.scans[-1].zeros_are_flat and changed(image, data[: end - TAIL] + data[end:])
     return 0.0 if natural else share
 
 
-def ends_grey(pixels: np.ndarray) -> bool:
+def with_more(data: bytes, places: list[int], more: bytes) -> bytes:
+    """The same with more data at these places, which rise."""
+    parts = [data[a:b] for a, b in zip([0, *places], [*places, len(data)])]
+    return more.join(parts)
+
+
+def ends_grey(image: Image.Image) -> bool:
     """Whether the last block is of the colour that missing data have."""
-    top, left = ((n - 1) // BLOCK * BLOCK for n in pixels.shape[:2])
-    block = pixels[top:, left:]
-    return int(block.min()) in GREY and int(block.max()) in GREY
+    left, top = ((n - 1) // BLOCK * BLOCK for n in image.size)
+    block = image.crop((left, top, *image.size)).tobytes()
+    return set(block) <= set(GREY)
 
 
-def changed(pixels: np.ndarray, data: bytes) -> float:
+def changed(image: Image.Image, data: bytes) -> float:
     """The share of rows from the first on that another file shows differently."""
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            other = np.asarray(image)
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as other:
+            if (other.size, other.mode) != (image.size, image.mode):  # by `draft`, which shrinks
+                return 0.0
+            box = ImageChops.difference(image, other).getbbox()
     except Exception:  # as in `image.open_image`: then it is another picture from the start
         return 1.0
-    if other.shape != pixels.shape:
-        return 1.0
-    rows = np.flatnonzero((other != pixels).reshape(len(pixels), -1).any(1))
-    return 1 - int(rows[0]) / len(pixels) if len(rows) else 0.0
+    return 1 - box[1] / image.height if box else 0.0

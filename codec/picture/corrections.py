@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from PIL import Image, ImageOps, ImagePalette
 
+from codec.errors import LatError
 from codec.picture import samples
 from codec.picture.declared import Declared
 
@@ -18,14 +17,25 @@ NATIVE = {
     "I;16S": "I;16NS",
     "I;16BS": "I;16NS",
 }
-TURNED = re.compile(r"(?:^| )[1L];\d?I")  # raw modes in which Pillow turns white to 0
+PHOTOMETRIC = 262
+CORRECTED = "_codec_corrected"  # the attribute of an image that was
 
 
-def before_loading(image: Image.Image, said: Declared) -> None:
-    """Colour maps of 8 bits where 16 are meant; how the samples lie."""
-    if image.format != "TIFF":
+def before_loading(image: Image.Image, said: Declared, name: str) -> None:
+    """Colour maps of 8 bits where 16 are meant; how the samples lie.
+
+    Raises: LatError where they are loaded already.
+    """
+    if image.format != "TIFF" or getattr(image, CORRECTED, False):
         return
     colours = getattr(image, "tag_v2", {}).get(COLOUR_MAP, ())
+    if not getattr(image, "tile", []):
+        packed = image.info.get("compression", "raw") != "raw"
+        wrong_order = packed and said.big_endian and image.mode in ("F", "I")
+        if wrong_order or said.planes and said.bits == 16 and not packed or 0 < max(colours, default=0) < 256:
+            raise LatError(f"{name}: Pillow has decoded it, and wrongly: open it with codec.picture.image.open_image")
+        return
+    setattr(image, CORRECTED, True)
     if image.mode in ("P", "PA") and 0 < max(colours, default=0) < 256:  # libtiff goes by the same sign
         image.palette = ImagePalette.raw("RGB;L", bytes(colours))
     tiles = [tile for tile in getattr(image, "tile", []) if tile[3][0] != ";"]  # a plane that has no colour
@@ -53,6 +63,7 @@ def eight_bit(image: Image.Image, raw: str, said: Declared) -> tuple[Image.Image
     Raises: LatError.
     """
     notes: list[str] = []
+    turned = not samples.is_deep(image) and getattr(image, "tag_v2", {}).get(PHOTOMETRIC, 0) == 0  # by Pillow
     if samples.is_deep(image):
         image, notes = samples.reduced(image, raw, said)
     elif (
@@ -61,6 +72,6 @@ def eight_bit(image: Image.Image, raw: str, said: Declared) -> tuple[Image.Image
         image, notes = samples.of_signed_bytes(image, said)
     elif (bits := samples.bits_before(image, raw, said)) > 8:
         notes = [f"{bits}-bit samples are reduced to 8 bits"]
-    if said.format == "TIFF" and image.mode in ("1", "L") and said.white_is_zero != bool(TURNED.search(raw)):
+    if said.format == "TIFF" and image.mode in ("1", "L") and said.white_is_zero != turned:
         image = ImageOps.invert(image.convert("L"))
     return image, notes

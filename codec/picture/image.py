@@ -114,11 +114,8 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     keyed = isinstance(image.info.get("transparency"), (int, tuple))
     no_opacity = alpha.other_meaning(image)
     image, said = load(image, said, name)
-    notes = (
-        [f"only the first of {count} frames is kept"]
-        if count > 1 and said.pictures == 1 and said.format != "JPEG"
-        else []
-    )
+    told = said.pictures > 1 or said.format == "JPEG"  # by `declared.dropped`
+    notes = [f"only the first of {count} frames is kept"] if count > 1 and not told else []
     found, dropped = metadata.read(image)
     own, grey = "icc_profile" in image.info, plain_mode(image) in ("L", "LA")
     dropped += colours.complete(found, said, own, grey)
@@ -151,7 +148,7 @@ def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, De
     """
     file = getattr(image, "fp", None)
     data = whole(file) if said.format == "JPEG" and file is not None else b""
-    corrections.before_loading(image, said)
+    corrections.before_loading(image, said, name)
     try:
         image.load()
     except Image.DecompressionBombError as error:  # of a picture inside the file
@@ -163,7 +160,7 @@ def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, De
             raise LatError(f"{name}: damaged image: {reason(error)}{damage}") from None
         again = open_image(io.BytesIO(mended), name, image.width * image.height)
         return load(again, replace(said, blemishes=(*said.blemishes, declared.MENDED)), name)
-    if data and (share := complete.missing(np.asarray(image), data)):
+    if data and (share := complete.missing(image, data)):
         raise LatError(f"{name}: JPEG: its scan data end early: {share:.0%} of the picture is missing")
     if 0 in image.size:
         raise LatError(f"{name}: {image.width} × {image.height} has no pixels")

@@ -144,7 +144,7 @@ def is_dpi(values: list) -> bool:
 def typed(info: dict[Any, Any]) -> dict[Any, Any]:
     """Pillow's `info` less what has the wrong type for its name: a PNG may have a text "gamma", programs any value."""
     known = {key: value for key, value in info.items() if isinstance(value, TYPES.get(key, object))}
-    if len(known.get("chromaticity", range(8))) != 8:
+    if len(tuple(known.get("chromaticity", range(8)))) != 8:  # type: ignore[arg-type]
         del known["chromaticity"]
     return known
 

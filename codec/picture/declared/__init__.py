@@ -5,11 +5,13 @@ Pillow passes some of it over and misreads some; the reader (`picture/image.py`)
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from codec.picture.declared import bmp, fits, gif, isobmff, jpeg, jpeg2000, jxl, others, png, pnm, tiff
 from codec.picture.declared.record import Declared
@@ -62,16 +64,34 @@ def keep(image: Image.Image, declared: Declared) -> None:
 
 
 def of(image: Image.Image) -> Declared:
-    """What the file of an image declares, as long as Pillow has it open; nothing for an image of another source."""
+    """What the file of an image declares: one that Pillow has open, or has loaded by its name; else nothing."""
     known, file = getattr(image, KEPT, None), getattr(image, "fp", None)
-    if known is not None or file is None or file.closed:
-        return known or Declared()
+    if known is None:
+        known = of_file(file) if file is not None else of_path(image)
+        keep(image, known)
+    return known
+
+
+def of_file(file: BinaryIO) -> Declared:
+    if file.closed:
+        return Declared()
     at = file.tell()
     try:
         file.seek(0)
         return declare(file.read())
     finally:
         file.seek(at)
+
+
+def of_path(image: Image.Image) -> Declared:
+    """What the file says that a loaded image came from, as long as it is there."""
+    name = getattr(image, "filename", None)
+    if not name or not isinstance(image, ImageFile.ImageFile):
+        return Declared()
+    try:
+        return declare(Path(os.fsdecode(name)).read_bytes())
+    except OSError:
+        return Declared()
 
 
 def mend(said: Declared, file: BinaryIO | None) -> bytes | None:

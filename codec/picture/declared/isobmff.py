@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from codec.picture.declared.record import Declared, cut, further
 
-MOST = 4096  # boxes in a row, items, extents of an item
+MOST = 4096  # boxes in a row, items
+MOST_EXTENTS = 65536
 MOST_OWNED = 64  # properties of an item
 CODED = {"av01", "hvc1", "avc1", "grid", "iovl", "iden", "jpeg", "unci", "j2k1", "vvc1", "tmap"}
 AUXILIARY = {  # what the type of an auxiliary picture has in it -> its name; alpha is kept
@@ -73,7 +74,7 @@ def declare(data: bytes) -> Declared:
         cicp=bytes([cicp[1], cicp[3], 0, 1]) if cicp and not cicp[0] and not cicp[2] else None,
         pictures=len(top) + 1,
         extras=tuple(extras.items()),
-        blemishes=cut(max(end, meta.end), data),
+        blemishes=(*cut(max(end, meta.end), data), *unapplied(meta, name)),
     )
 
 
@@ -131,6 +132,7 @@ def read_places(meta: Meta, data: bytes, at: int, end: int) -> None:
     wide = version == 2
     count = struct.unpack_from(">I" if wide else ">H", data, at + 6)[0]
     at += 10 if wide else 8
+    left = MOST_EXTENTS
     for _ in range(min(count, MOST)):
         item = struct.unpack_from(">I" if wide else ">H", data, at)[0]
         at += 4 if wide else 2
@@ -140,8 +142,9 @@ def read_places(meta: Meta, data: bytes, at: int, end: int) -> None:
         extents = struct.unpack_from(">H", data, at + base)[0]
         at += base + 2
         total = 0
-        for _ in range(min(extents, MOST)):
-            if at >= end:
+        left -= extents
+        for _ in range(extents):
+            if at >= end or left < 0:
                 return
             begin = int.from_bytes(data[at + index : at + index + offset], "big")
             size = int.from_bytes(data[at + index + offset : at + index + offset + length], "big")
@@ -189,6 +192,15 @@ def owned(meta: Meta, item: int) -> Iterator[tuple[str, bytes]]:
     for index in meta.owned.get(item, ()):
         if 0 < index <= len(meta.properties):
             yield meta.properties[index - 1]
+
+
+def unapplied(meta: Meta, format: str) -> Iterator[str]:
+    """What the file says of its shape and Pillow does not do; libheif cuts the aperture of a HEIC out."""
+    if format == "AVIF" and meta.of(meta.primary, "clap"):
+        yield "its clean aperture (clap) is not cut out"
+    aspect = meta.of(meta.primary, "pasp")
+    if len(aspect) == 8 and aspect[:4] != aspect[4:]:
+        yield "pixels that are not square become square"
 
 
 def bits(meta: Meta) -> int:

@@ -14,7 +14,8 @@ FRAMES = {n for n in range(0xC0, 0xD0) if n not in (0xC4, 0xC8, 0xCC)}
 READ = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}  # sequential and progressive
 ARITHMETIC = {0xC9, 0xCA}
 KINDS = {0xC3: "lossless", 0xC5: "hierarchical", 0xC6: "hierarchical", 0xC7: "hierarchical", 0xCB: "lossless"}
-MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")  # the next one that ends the data of a scan
+MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # what may end the data of a scan
+FILL = re.compile(rb"\xff*")
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 ZEROS = 64  # bytes of zeros that no picture codes to, where its shortest codes stand for something
 KEPT = {  # application segments that are read elsewhere or are about the coding
@@ -109,14 +110,23 @@ def parse(data: bytes, start: int = 0) -> File:
             elif marker == DHT:
                 read_tables(shortest, payload)
             elif marker == SOS:
-                found_marker = MARKER.search(data, behind)
-                stop = found_marker.start() if found_marker else len(data)
+                stop = scan_end(data, behind)
                 read_scan(file, payload, behind, stop, interval, shortest)
                 behind = stop
             else:
                 file.segments.append((marker, body, behind))
             at = behind
     return file
+
+
+def scan_end(data: bytes, at: int) -> int:
+    """Where the marker is that ends the data of a scan; bytes 0xff may go before any marker."""
+    while found := MARKER.search(data, at):
+        code = FILL.match(data, found.start()).end()  # type: ignore[union-attr]
+        if code < len(data) and data[code] and not 0xD0 <= data[code] <= 0xD7:
+            return found.start()
+        at = code + 1
+    return len(data)
 
 
 def read_frame(file: File, marker: int, payload: bytes, at: int) -> None:
@@ -185,10 +195,7 @@ def fault_of(file: File, data: bytes) -> str:
         if scan.interval and (wanted := ceil(file.mcus(scan) / scan.interval)) > 1:
             found = 1 + sum(1 for _ in RESTART.finditer(data, scan.start, scan.end))
             if found < wanted:
-                share = 1 - found / wanted
-                return (
-                    f"its scan data end early: {share:.0%} is missing, {wanted - found} of {wanted} restart intervals"
-                )
+                return f"its scan data end early: {1 - found / wanted:.0%} of its restart intervals are missing"
         if (zeros := hole(file, scan, data)) > 0:
             share = zeros / (scan.end - scan.start)
             return f"{zeros:,} zero bytes stand in place of its scan data, {share:.0%} of them"
@@ -196,13 +203,15 @@ def fault_of(file: File, data: bytes) -> str:
 
 
 def hole(file: File, scan: Scan, data: bytes) -> int:
-    """Bytes of zeros inside the data of a scan, where they cannot be a picture."""
+    """Bytes of zeros inside the data of a scan, where they cannot be a picture; at the end see picture/complete.py."""
     if scan.zeros_are_flat or file.kind in ARITHMETIC:
         return 0
     at = data.find(bytes(ZEROS), scan.start, scan.end)
     if at < 0:
         return 0
     behind = re.compile(rb"[^\0]").search(data, at, scan.end)
+    if not behind and scan is file.scans[-1]:
+        return 0
     return (behind.start() if behind else scan.end) - at
 
 

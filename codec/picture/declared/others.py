@@ -7,6 +7,7 @@ import struct
 from codec import kinds
 from codec.picture.declared.record import Declared, cut, further
 
+MOST = 100_000  # chunks of a WebP, elements of an icon
 WEBP_CHUNKS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP ")
 VIDEO = (b"qt  ", b"isom", b"mp41", b"mp42", b"M4V ", b"3gp4", b"3gp5", b"iso2", b"avc1", b"dash")
 NAMES: tuple[tuple[int, bytes, str], ...] = (  # offset, signature, what it is
@@ -99,7 +100,9 @@ def ico(data: bytes) -> Declared:
 def icns(data: bytes) -> Declared:
     """The elements of an ICNS that are pictures; Pillow takes the largest."""
     sizes, at, pixels = [], 8, 0
-    while at + 8 <= len(data):
+    for _ in range(MOST):
+        if at + 8 > len(data):
+            break
         kind, size = data[at : at + 4], struct.unpack_from(">I", data, at + 4)[0]
         pixels = max(pixels, pixels_inside(data, at + 8))
         if kind[:2] in (b"ic", b"is", b"il", b"ih", b"it") and kind not in (b"icnV", b"icns"):
@@ -131,7 +134,9 @@ def webp(data: bytes) -> Declared:
     end = 8 + struct.unpack_from("<I", data, 4)[0]
     extras: dict[str, int] = {}
     at, pixels = 12, False
-    while at + 8 <= min(end, len(data)):
+    for _ in range(MOST):
+        if at + 8 > min(end, len(data)):
+            break
         kind, size = data[at : at + 4], struct.unpack_from("<I", data, at + 4)[0]
         if at + 8 + size > len(data):
             break
@@ -146,7 +151,20 @@ def webp(data: bytes) -> Declared:
     if pixels and end > len(data):  # what is cut lies behind the pixels
         whole = data[12:at]
         mended = data[:4] + struct.pack("<I", 4 + len(whole)) + data[8:12] + whole
-    return Declared("WebP", 8, extras=tuple(extras.items()), blemishes=cut(end, data), mended=mended)
+    size = webp_pixels(data[12:30].ljust(18, b"\0"))
+    return Declared("WebP", 8, pixels=size, extras=tuple(extras.items()), blemishes=cut(end, data), mended=mended)
+
+
+def webp_pixels(head: bytes) -> int:
+    """Of its canvas, for which libwebp takes memory before Pillow knows the size; `head`: from the first chunk on."""
+    if head[:4] == b"VP8X":
+        width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (12, 15))
+    elif head[:4] == b"VP8L":
+        bits = int.from_bytes(head[9:13], "little")
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        width, height = (n & 0x3FFF for n in struct.unpack_from("<HH", head, 14))
+    return width * height
 
 
 def sgi(data: bytes) -> Declared:

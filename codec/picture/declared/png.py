@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from PIL import PngImagePlugin
+
 from codec.picture.declared.record import Declared
 
 SIGNATURE = 8
@@ -17,8 +19,6 @@ READ = {"IHDR", "PLTE", "IDAT", "IEND", "tRNS", "cHRM", "gAMA", "iCCP", "sRGB", 
 READ |= {"tEXt", "zTXt", "iTXt", "acTL", "fcTL", "fdAT"}
 SHORTEST = {"gAMA": 4, "cHRM": 32, "sRGB": 1, "pHYs": 9, "zTXt": 3, "iCCP": 3, "acTL": 8}  # bytes
 MANY = 6  # kinds of chunks that are named
-LONGEST_TEXT = 2**20  # bytes that Pillow inflates
-LONGEST_PROFILE = 2**20
 MOST = 200_000  # chunks
 
 
@@ -110,13 +110,16 @@ def flaw_of(data: bytes, chunk: Chunk) -> str:
         if rest[:1] != b"\1":
             return ""
         rest = rest[1:2] + rest[2:].split(b"\0", 2)[-1]
-    limit = LONGEST_PROFILE if chunk.kind == "iCCP" else LONGEST_TEXT
     what = "the ICC profile" if chunk.kind == "iCCP" else f"the text of PNG chunk {chunk.kind}"
-    return "" if inflates(rest, limit) else f"{what} cannot be read and is left out ({chunk.length:,} bytes)"
+    return (
+        ""
+        if inflates(rest, PngImagePlugin.MAX_TEXT_CHUNK)
+        else f"{what} cannot be read and is left out ({chunk.length:,} bytes)"
+    )
 
 
 def inflates(packed: bytes, limit: int) -> bool:
-    """Whether a method byte and a zlib stream give at most `limit` bytes."""
+    """Whether a method byte and a zlib stream give at most `limit` bytes, which Pillow would refuse a picture for."""
     if packed[:1] != b"\0":
         return False
     stream = zlib.decompressobj()

@@ -9,6 +9,7 @@ from codec.picture.declared.record import Declared, further
 BLANK = rb"(?:\s|#[^\r\n]{0,1000}[\r\n])+"
 BITMAP = re.compile(rb"P4" + BLANK + rb"(\d{1,9})" + BLANK + rb"(\d{1,9})\s")
 PICTURE = re.compile(rb"P([56])" + BLANK + rb"(\d{1,9})" + BLANK + rb"(\d{1,9})" + BLANK + rb"(\d{1,5})\s")
+LONGEST = 4096  # bytes of a header
 MOST = 1000  # pictures that are counted
 
 
@@ -33,10 +34,10 @@ def declare(data: bytes) -> Declared:
 
 def measure(data: bytes, at: int) -> tuple[int, int] | None:
     """(Bits of a sample, bytes of header and pixels) of the binary picture at a place; None where there is none."""
-    if found := BITMAP.match(data, at):
+    if found := BITMAP.match(data, at, at + LONGEST):
         width, height = int(found[1]), int(found[2])
         return 1, found.end() - at + (width + 7) // 8 * height
-    if found := PICTURE.match(data, at):
+    if found := PICTURE.match(data, at, at + LONGEST):
         width, height, top = (int(found[i]) for i in (2, 3, 4))
         samples = width * height * (3 if found[1] == b"6" else 1)
         return top.bit_length(), found.end() - at + samples * (2 if top > 255 else 1)
