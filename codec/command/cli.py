@@ -17,7 +17,7 @@ from codec.command.latent_cli import latent
 from codec.command.parts import FAILED, NOTHING_TO_DO, LatCommand, parse_region, say, together
 from codec.command.runs import Run, closing, process_all, progress_bar, report
 from codec.command.web import web
-from codec.errors import LatError
+from codec.errors import LatError, reason
 from codec.files import shown
 from codec.job import Options
 from codec.rows import json_text
@@ -355,9 +355,13 @@ main.add_command(web)
 
 def entry() -> None:
     """The command as a process of its own."""
-    process.own_streams()
-    process.end_when_told()
-    main(prog_name="lat")
+    try:
+        process.own_streams()
+        process.end_when_told()
+        main(prog_name="lat")
+    except OSError as error:  # so few files may be open that Python cannot load what it needs
+        say(f"lat: {reason(error)}", err=True)
+        sys.exit(FAILED)
 
 
 if __name__ == "__main__":
