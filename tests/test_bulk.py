@@ -8,20 +8,22 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import fsspec
 import pytest
 from PIL import Image
 
-from codec import Codec, LatError, record
+from codec import Codec, LatError, claims, files, record
 from codec.bulk import driver as bulk
 from codec.bulk import pools, worker
 from codec.job import Options
 from codec.plan import Job
-from codec.rows import Row
+from codec.rows import Row, json_text
 from codec.settings import Settings
 from tests.conftest import ROOT, lat
 from tests.test_batch import GOOD, below
@@ -287,10 +289,9 @@ def test_a_store_that_is_down_is_named(tmp_path, monkeypatch):
         bulk.Store("ftp://host/x")
 
 
-@pytest.mark.parametrize("url", ["{tmp}/log", "memory://closing"])
-def test_runs_that_end_together_lose_no_row(tmp_path, monkeypatch, url):
-    """The other one merges and removes parts after this one has listed, or read, them."""
-    target = bulk.Store(url.format(tmp=tmp_path))
+def test_runs_that_end_together_lose_no_row(monkeypatch):
+    """The other one merges and removes parts after this one has listed them; in a folder it waits."""
+    target = bulk.Store("memory://closing")
     worker.log(target, "first", [Row("a.png", "a.lat")])
     worker.log(target, "second", [Row("b.png", "b.lat")])
     real, calls = bulk.Store.read_there, []
@@ -308,6 +309,19 @@ def test_runs_that_end_together_lose_no_row(tmp_path, monkeypatch, url):
     assert sorted(rows) == ["a.png", "b.png", "c.png"]
     bulk.close_log(target)
     assert target.names() == [bulk.LOG]
+
+
+def test_runs_that_end_together_in_a_folder_take_turns(tmp_path, monkeypatch):
+    target, waits, real = bulk.Store(str(tmp_path)), threading.Event(), claims._wait_until_free
+    worker.log(target, "first", [Row("a.png", "a.lat")])
+    monkeypatch.setattr(claims, "_wait_until_free", lambda name: waits.set() or real(name))
+    other = threading.Thread(target=bulk.close_log, args=(target,))
+    with files.claim(target.path(bulk.LOG)) as claimed:
+        other.start()
+        assert waits.wait(30)
+        claimed.write(json_text(asdict(Row("b.png", "b.lat"))).encode(), overwrite=True)
+    other.join(30)
+    assert sorted(log(tmp_path)) == ["a.png", "b.png"]
 
 
 def test_an_object_that_another_run_put_meanwhile_is_not_replaced(crop, quick_codec):

@@ -157,7 +157,7 @@ def test_ctrl_c_that_python_answers_has_all_the_time():
 def test_standard_output_is_the_commands_whatever_libraries_print(tmp_path, crop):
     Image.fromarray(crop).save(tmp_path / "a.png")
     code = (
-        "import os, sys; from tests import quick; from codec import loaded; from codec.command import cli; quick.install()\n"
+        "import os; from tests import quick; from codec import loaded; from codec.command import cli; quick.install()\n"
         "def codec(*args): print('EP Error'); os.write(1, b'bad_alloc'); return quick.QuickCodec()\n"
         "loaded.codec = codec; cli.entry()"
     )

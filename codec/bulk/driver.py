@@ -93,7 +93,7 @@ def jobs_of(plan: Plan, source: Store, target: Store, suffixes: set[str], todo: 
     """A job for each picture below SRC, by the rules of `kinds` and `plan`."""
 
     def unreadable(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             todo.failed.append(Row(str(error.filename), "", "failed", error=f"{error.filename}: {error.strerror}"))
 
     def unsafe(path: str) -> None:
