@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from codec import __version__, container, files, job, kinds, process, weights
+from codec import __version__, container, job, kinds, process, record, weights
 from codec.command.latent_cli import latent
 from codec.command.parts import FAILED, NOTHING_TO_DO, LatCommand, parse_region, say, together
 from codec.command.runs import Run, closing, process_all, progress_bar, report
@@ -274,7 +274,7 @@ def bulk(source, target, where, workers, shards, size, quiet, **encoder) -> None
 )
 def info(source: str, as_json: bool) -> None:
     """Describe a .lat file."""
-    data = files.read_bytes(source)
+    data = job.read_lat(source).data
     try:
         parsed = container.parse(data)
     except LatError as error:
@@ -293,6 +293,7 @@ def info(source: str, as_json: bool) -> None:
         "kinds": tile_kinds(parsed),
         "model": weights.name_of(header.model),
         "fingerprint": header.model.hex(),
+        "made_with": made.settings if (made := record.find(data[: record.READ])) else "unknown settings",
         "metadata": {key: len(value) for key, value in parsed.metadata.items()},
         "format": f"{container.VERSION[0]}.{parsed.minor}",
     }
