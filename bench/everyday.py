@@ -23,8 +23,9 @@ import click
 import numpy as np
 from PIL import Image
 
-from codec import Codec, job
-from codec.plan import Job
+from codec import Codec
+from codec.runs import job
+from codec.runs.plan import Job
 from codec.settings import TILE
 
 from .metrics import psnr

@@ -33,7 +33,7 @@ __all__ = [
 
 def __getattr__(name: str):
     if name == "Codec":
-        from codec import process
+        from codec.runs import process
 
         process.wait_passively()
         from codec.coder import Codec

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from PIL import Image
 
-from codec import container, engine, lossless, mixed, process, weights
+from codec import container, engine, lossless, mixed, weights
 from codec.concurrency import in_flight
 from codec.container import LATENT, Container, Header
 from codec.decoding import synthesised
 from codec.errors import LatError, LimitError, MissingModelError
 from codec.lossless import OnError
 from codec.picture.image import Picture, as_picture, to_colour, to_pillow
+from codec.runs import process
 from codec.settings import EFFORT, MAX_PIXELS, QUALITY, TILE, Settings
 from codec.tile import TileCoder
 from codec.tiles import Box, picture_box, region_box, tile_box, tiles_in

@@ -18,12 +18,13 @@ import fsspec
 import pytest
 from PIL import Image
 
-from codec import Codec, LatError, claims, files, record
+from codec import Codec, LatError
 from codec.bulk import driver as bulk
 from codec.bulk import pools, worker
-from codec.job import Options
-from codec.plan import Job
-from codec.rows import Row, json_text
+from codec.runs import claims, files, record
+from codec.runs.job import Options
+from codec.runs.plan import Job
+from codec.runs.rows import Row, json_text
 from codec.settings import Settings
 from tests.conftest import ROOT, lat
 from tests.test_batch import GOOD, below

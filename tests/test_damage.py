@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from codec import container, job, process, rows
+from codec import container
 from codec.bulk import driver
-from codec.plan import Job
+from codec.runs import job, process, rows
+from codec.runs.plan import Job
 from tests.conftest import ROOT, lat, run
 from tests.quick import QuickCodec
 
@@ -201,7 +202,8 @@ def test_closed_standard_streams(good, quick_codec, closed):
 
 
 def test_output_to_closed_standard_output_is_an_error(good, quick_codec, monkeypatch):
-    from codec import LatError, files
+    from codec import LatError
+    from codec.runs import files
 
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stdin", None)
@@ -252,9 +254,9 @@ def test_standard_streams_by_their_names(good, tmp_path):
     data = (good / "0.png").read_bytes()
     done = child("compress", "/dev/stdin", "--dry-run", input=data)
     assert done.stdout == "/dev/stdin → -\n".encode()
-    from codec import files
+    from codec.runs import files
 
-    code = "from codec import files; files.write_bytes('/dev/stdout', b'data', False)"
+    code = "from codec.runs import files; files.write_bytes('/dev/stdout', b'data', False)"
     assert run("-c", code).stdout == b"data"
     target = tmp_path / "redirected"
     with open(target, "wb") as out:

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 from PIL import Image
 
-from codec import kinds, plan
+from codec import kinds
 from codec.bulk import driver, worker
-from codec.command import batch
-from codec.job import Options
+from codec.runs import batch, plan
+from codec.runs.job import Options
 from tests.conftest import lat
 
 pytestmark = pytest.mark.usefixtures("quick_codec")

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from codec import claims, files, job, output, permissions, record
 from codec.errors import ExistsError, LatError
-from codec.plan import Job
-from codec.record import Record
+from codec.runs import claims, files, job, output, permissions, record
+from codec.runs.plan import Job
+from codec.runs.record import Record
 from tests.conftest import lat
 from tests.quick import QuickCodec
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import codec.plugin  # noqa: F401
-from codec import Codec, container, engine, loaded, process
+from codec import Codec, container, engine, loaded
+from codec.runs import process
 from tests.conftest import ROOT, lat
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -78,9 +79,9 @@ def test_workers_end_with_their_parent_however_it_ends(tmp_path, name, kind):
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         """
 import time
-from codec import job, plan, process
+from codec.runs import job, plan, process
 from codec.bulk import pools, worker
-from codec.command import batch
+from codec.runs import batch
 
 class Waiting:
     def run(self, work):
@@ -106,7 +107,7 @@ if __name__ == "__main__":
 @posix
 def test_a_terminated_process_leaves_no_half_file(tmp_path):
     code = (
-        "import sys, time; from codec import files, process; process.end_when_told()\n"
+        "import sys, time; from codec.runs import files, process; process.end_when_told()\n"
         "with files.writing(sys.argv[1], False) as file:\n"
         "    file.write(b'half'); print('begun', flush=True); time.sleep(600)"
     )
@@ -117,7 +118,7 @@ def test_a_terminated_process_leaves_no_half_file(tmp_path):
 
 BUSY = """
 import hashlib, sys
-from codec import process
+from codec.runs import process
 process.DEADLINE = 0.2
 process.end_when_told()
 print("begun", flush=True)
@@ -136,7 +137,7 @@ def test_a_signal_is_answered_within_a_deadline_whatever_runs(name):
 def test_a_signal_that_is_ignored_stays_so():
     """As `nohup` has it."""
     code = (
-        "import os, signal; from codec import process; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "import os, signal; from codec.runs import process; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         "process.end_when_told(); os.kill(os.getpid(), signal.SIGHUP); print('alive')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -145,7 +146,7 @@ def test_a_signal_that_is_ignored_stays_so():
 
 def test_ctrl_c_that_python_answers_has_all_the_time():
     code = (
-        "import os, signal, time; from codec import process; process.DEADLINE = 0.0; process.end_when_told()\n"
+        "import os, signal, time; from codec.runs import process; process.DEADLINE = 0.0; process.end_when_told()\n"
         "try: os.kill(os.getpid(), signal.SIGINT); time.sleep(60)\n"
         "except KeyboardInterrupt: time.sleep(0.3); print('finished')"
     )

@@ -14,15 +14,16 @@ from pathlib import Path, PurePosixPath
 from secrets import token_hex
 from typing import Any
 
-from codec import files, kinds, record
+from codec import kinds
 from codec.bulk.pools import POOLS, WorkerDied
 from codec.bulk.store import Store
 from codec.bulk.worker import PARTS, Batch, Plan, Worker, log
 from codec.errors import LatError, reason
-from codec.output import refuse_other
-from codec.plan import Job, distinct, folds_case, named
-from codec.record import Record
-from codec.rows import Row, json_text
+from codec.runs import files, record
+from codec.runs.output import refuse_other
+from codec.runs.plan import Job, distinct, folds_case, named
+from codec.runs.record import Record
+from codec.runs.rows import Row, json_text
 from codec.weights import Weights
 
 LOG, REJECTED = "log.jsonl", "log.rejected"  # below DST: one row a picture; lines of the former that are none

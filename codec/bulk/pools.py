@@ -9,10 +9,10 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol
 
-from codec import process
 from codec.bulk.worker import Batch, Worker
 from codec.errors import LatError, reason
-from codec.rows import Row
+from codec.runs import process
+from codec.runs.rows import Row
 
 
 class WorkerDied(Exception):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from codec import files
 from codec.errors import ExistsError, LatError, reason
-from codec.files import Source
+from codec.runs import files
+from codec.runs.files import Source
 
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}  # an object appears whole or not at all
 

@@ -11,16 +11,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
-from codec import files, loaded, process, record
-from codec import job as jobs
+from codec import loaded
 from codec.bulk.store import Store
 from codec.errors import ExistsError, about
-from codec.files import Source
-from codec.job import Options
-from codec.output import MEANWHILE, make_output, refuse_other
-from codec.plan import Job
-from codec.record import Record
-from codec.rows import Row, json_text
+from codec.runs import files, process, record
+from codec.runs import job as jobs
+from codec.runs.files import Source
+from codec.runs.job import Options
+from codec.runs.output import MEANWHILE, make_output, refuse_other
+from codec.runs.plan import Job
+from codec.runs.record import Record
+from codec.runs.rows import Row, json_text
 from codec.weights import Weights
 
 PARTS = "log.parts"  # below DST: one row a picture, a file for each batch of a run that has not ended

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
-from codec import kinds, process
+from codec import kinds
 from codec.bulk import driver
 from codec.bulk.worker import Plan
 from codec.command.parts import NOTHING_TO_DO, say
 from codec.command.runs import closing, progress_bar, report
+from codec.runs import process
 
 
 def run_bulk(plan: Plan, where: str, workers: int | None, size: int | None, quiet: bool) -> int:

@@ -11,15 +11,16 @@ from typing import Any
 
 import click
 
-from codec import __version__, container, job, kinds, process, record, weights
+from codec import __version__, container, kinds, weights
 from codec.command.latent_cli import latent
 from codec.command.parts import FAILED, LatCommand, parse_region, say, together
 from codec.command.runs import Run, process_all
 from codec.command.web import web
 from codec.errors import LatError, reason
-from codec.files import shown
-from codec.job import Options
-from codec.rows import json_text
+from codec.runs import job, process, record
+from codec.runs.files import shown
+from codec.runs.job import Options
+from codec.runs.rows import json_text
 from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
 from codec.tiles import tile_kinds
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from codec import container, files, kinds, loaded, plan, weights
+from codec import container, kinds, loaded, weights
 from codec.command.parts import LatCommand, say, together
 from codec.errors import LatError
+from codec.runs import files, plan
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import click
 
-from codec import process
 from codec.errors import NO_MEMORY, LatError, reason
+from codec.runs import process
 
 FAILED, NOTHING_TO_DO = 1, 3
 UNSAID = "lat.unsaid"  # in a context's `meta`: something that was to be said on standard output was not

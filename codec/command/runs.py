@@ -12,15 +12,15 @@ from pathlib import Path
 
 import click
 
-from codec import files, job, kinds, plan, process
-from codec.command import batch
+from codec import kinds
 from codec.command.parts import FAILED, NOTHING_TO_DO, say
 from codec.errors import LatError
-from codec.files import shown
-from codec.job import Options
-from codec.output import MEANWHILE
-from codec.plan import Found, Job
-from codec.rows import Row, json_text, summary
+from codec.runs import batch, files, job, plan, process
+from codec.runs.files import shown
+from codec.runs.job import Options
+from codec.runs.output import MEANWHILE
+from codec.runs.plan import Found, Job
+from codec.runs.rows import Row, json_text, summary
 
 
 @contextmanager

@@ -28,8 +28,8 @@ class Row:
     notes: list[str] = field(default_factory=list)
     error: str | None = None
     stamp: str = ""  # of a bulk run: the state of the source, as its place tells it
-    digest: str = ""  # of a bulk run: of the source, `files.digest` in hex
-    settings: str = ""  # of a bulk run
+    digest: str = ""  # of the source: `files.digest` in hex
+    settings: str = ""  # as options of the command
 
 
 def json_text(fields: dict) -> str:

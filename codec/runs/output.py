@@ -8,15 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from codec import files, record
 from codec.errors import ExistsError, LatError
-from codec.files import Source
-from codec.plan import Job
-from codec.record import Record
-from codec.rows import Row
+from codec.runs import files, record
+from codec.runs.files import Source
+from codec.runs.plan import Job
+from codec.runs.record import Record
+from codec.runs.rows import Row
 
 if TYPE_CHECKING:
-    from codec.job import Options
+    from codec.runs.job import Options
 
 MEANWHILE = "another run made its output meanwhile"
 OTHER = "made from another file, or from another state of this one; --overwrite replaces it"
@@ -47,6 +47,7 @@ def make_output(
         row, made = make(source)
         made = record.add(made, Record(len(source.data), source.digest, settings))
         row.bytes_in, row.bytes_out = len(source.data), len(made)
+        row.digest, row.settings = source.digest.hex(), settings
         try:
             claimed.write(made, options.overwrite, source)
         except ExistsError:  # has no record, or was made by a program that claims nothing

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from codec import claims
+from codec.runs import claims
 
 ASCII = {"→": "->", "×": "x", "…": "...", "σ": "sigma", "λ": "lambda", "≤": "<=", "–": "-", "’": "'"}
 DEADLINE = 3.0  # seconds

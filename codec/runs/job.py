@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codec import container, files, kinds, loaded, record, weights
+from codec import container, kinds, loaded, weights
 from codec.errors import LatError, LimitError, about
-from codec.files import Source, shown
-from codec.output import make_output
-from codec.plan import Job
-from codec.rows import Row
+from codec.runs import files, record
+from codec.runs.files import Source, shown
+from codec.runs.output import make_output
+from codec.runs.plan import Job
+from codec.runs.rows import Row
 from codec.settings import EFFORT, MAX_PIXELS, Settings
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from codec import claims
 from codec.errors import ExistsError, LatError, reason
-from codec.permissions import access_list, take_after
+from codec.runs import claims
+from codec.runs.permissions import access_list, take_after
 
 HEAD = 2**16  # bytes of an input that tell whether the rest is worth reading
 STREAM = re.compile(r"/dev/(stdin|stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
@@ -265,7 +265,7 @@ def _stream(path: str) -> Iterator[BinaryIO]:
     Raises: LatError, OSError.
     """
     if path == "-":
-        from codec import process
+        from codec.runs import process
 
         stream = process.standard_output()
         if stream is None:
