@@ -23,9 +23,10 @@ import click
 import numpy as np
 from PIL import Image
 
-from codec import Codec, job
+from codec import Codec
 from codec.config import TILE
-from codec.plan import Job
+from codec.runs import job
+from codec.runs.plan import Job
 from codec.settings import Settings
 
 from .metrics import psnr

@@ -25,7 +25,7 @@ import torch
 from scipy.interpolate import PchipInterpolator
 
 from codec import weights
-from codec.files import write_bytes
+from codec.runs.files import write_bytes
 
 from . import panel
 from .codecs import Codec, Lat, build

@@ -25,7 +25,7 @@ PAGES = (
     "README.md",
     "bench/RESULTS.md",
     "codec/bulk/BULK.md",
-    "codec/command/FILES.md",
+    "codec/runs/FILES.md",
     "codec/engine/ENGINES.md",
     "codec/latent/LATENTS.md",
     "codec/web/WEB.md",

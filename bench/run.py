@@ -28,7 +28,7 @@ import click
 import numpy as np
 import torch
 
-from codec.files import write_bytes
+from codec.runs.files import write_bytes
 from codec.weights import DEFAULT
 
 from .codecs import CODECS, Codec, Lat, build

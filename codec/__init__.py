@@ -41,7 +41,7 @@ else:
 
     def __getattr__(name: str):
         if name == "Codec":
-            from codec import process
+            from codec.runs import process
 
             process.wait_passively()
             from codec.coder import Codec

@@ -17,8 +17,8 @@ from PIL import Image
 from codec import container
 from codec.container import MAGIC, MODES, Container
 from codec.errors import LatError
-from codec.files import said
 from codec.picture.image import Picture, from_pillow, open_image
+from codec.runs.files import describe
 
 
 class Tensor(Protocol):
@@ -117,7 +117,7 @@ def read_file(source: Any) -> tuple[Any, str]:
         try:
             return Path(name).read_bytes(), name
         except (OSError, ValueError) as error:  # ValueError: a zero byte in a name
-            raise LatError(f"{name}: cannot be read: {said(error)}") from None
+            raise LatError(f"{name}: cannot be read: {describe(error)}") from None
     try:
         return memoryview(source), "bytes"  # before `read`: a memory map has both
     except TypeError:

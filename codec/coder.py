@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from codec import container, engine, loaded, lossless, mixed, process, weights
+from codec import container, engine, loaded, lossless, mixed, weights
 from codec.arguments import LatFile, PictureLike, as_picture, parsed
 from codec.errors import LatError, LimitError
 from codec.learned import Choose, Learned, Progress
 from codec.lossless import OnError
 from codec.picture.image import to_pillow
+from codec.runs import process
 from codec.settings import EFFORT, MAX_DECODED, QUALITY, Settings
 from codec.tiles import picture_box, region_box
 from codec.weights import Weights

@@ -11,7 +11,8 @@ from collections import OrderedDict
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from codec import process, weights
+from codec import weights
+from codec.runs import process
 
 if TYPE_CHECKING:
     from codec.coder import Codec

@@ -12,6 +12,7 @@ import json
 import os
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,6 +145,22 @@ def locate(name: str | os.PathLike[str]) -> Path:
     if not path.is_file():
         raise MissingModelError(f"no weights named {name}; installed: {', '.join(cards()) or 'none'}")
     return path
+
+
+def identify(name: str) -> str:
+    """What tells weights from all others: the name of installed ones, the fingerprint of a file's.
+
+    Raises: MissingModelError.
+    """
+    if not name.endswith(".safetensors"):
+        return newest(name)
+    path = locate(name)
+    return _fingerprint(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _fingerprint(path: Path, mtime: int) -> str:
+    return read(path)[1].hex()
 
 
 def read(path: Path) -> tuple[bytes, bytes]:

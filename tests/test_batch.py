@@ -10,7 +10,8 @@ import sys
 import pytest
 from PIL import Image
 
-from codec import container, job, plan
+from codec import container
+from codec.runs import job, plan
 from codec.settings import Settings
 from tests.conftest import ROOT, lat, run
 

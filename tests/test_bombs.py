@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from codec import LatError, kinds, plan
+from codec import LatError, kinds
 from codec.errors import LimitError
 from codec.picture.declared import declare
 from codec.picture.image import from_pillow, open_image
+from codec.runs import plan
 from tests.conftest import lat
 
 SIDE = 4000  # pixels of what must not be decoded

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from codec import container, job, process
+from codec import container
 from codec.bulk import driver
-from codec.plan import Job
+from codec.runs import job, process, rows
+from codec.runs.plan import Job
 from tests.conftest import ROOT, lat, run
 from tests.quick import QuickCodec
 
@@ -53,10 +54,10 @@ def test_files_cut_anywhere_cost_themselves(good, tmp_path, crop, quick_codec, s
         lat("bulk", good, tmp_path / "bulk", "--workers", 1),
     ):
         assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout
-    rows = {Path(row["source"]).name: row for row in map(json.loads, lat_log(tmp_path / "bulk"))}
-    assert len(rows) == 42 and {row["status"] for row in rows.values()} == {"done", "failed"}
-    assert rows["0.png"]["status"] == rows["zz.png"]["status"] == "done"
-    assert rows[f"cut00.{suffix}"]["error"].startswith(f"cut00.{suffix}: ")
+    logged = {Path(row["source"]).name: row for row in map(json.loads, lat_log(tmp_path / "bulk"))}
+    assert len(logged) == 42 and {row["status"] for row in logged.values()} == {"done", "failed"}
+    assert logged["0.png"]["status"] == logged["zz.png"]["status"] == "done"
+    assert logged[f"cut00.{suffix}"]["error"].startswith(f"cut00.{suffix}: ")
     made = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert made == sorted(p.name for p in (tmp_path / "bulk").glob("*.lat"))
 
@@ -158,8 +159,8 @@ def test_a_name_that_is_not_utf8(good, tmp_path):
     assert listed.returncode == 0 and b"caf\\udce9.png" in listed.stdout and not listed.stderr
     failed = child("verify", name, text=True)
     assert failed.returncode == 1 and "caf\\udce9.png: not a .lat file" in failed.stderr
-    row = job.Row(os.fsdecode(name), "x")
-    assert json.loads(job.json_text({"source": row.source}).encode())["source"] == row.source
+    row = rows.Row(os.fsdecode(name), "x")
+    assert json.loads(rows.json_text({"source": row.source}).encode())["source"] == row.source
 
 
 @posix
@@ -201,7 +202,8 @@ def test_closed_standard_streams(good, quick_codec, closed):
 
 
 def test_output_to_closed_standard_output_is_an_error(good, quick_codec, monkeypatch):
-    from codec import LatError, files
+    from codec import LatError
+    from codec.runs import files
 
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stdin", None)
@@ -252,9 +254,9 @@ def test_standard_streams_by_their_names(good, tmp_path):
     data = (good / "0.png").read_bytes()
     done = child("compress", "/dev/stdin", "--dry-run", input=data)
     assert done.stdout == "/dev/stdin → -\n".encode()
-    from codec import files
+    from codec.runs import files
 
-    code = "from codec import files; files.write_bytes('/dev/stdout', b'data', False)"
+    code = "from codec.runs import files; files.write_bytes('/dev/stdout', b'data', False)"
     assert run("-c", code).stdout == b"data"
     target = tmp_path / "redirected"
     with open(target, "wb") as out:

@@ -550,7 +550,7 @@ def test_a_heic_without_its_plugin_says_which_one(monkeypatch):
 
 
 def test_a_jpeg_is_one_whatever_its_suffix(tmp_path):
-    from codec import plan
+    from codec.runs import plan
 
     jpeg = written(Image.fromarray(COLOUR), "JPEG")
     for name in ("a.HEIC", "b.jxl", "c.NEF"):

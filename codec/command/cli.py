@@ -5,18 +5,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from codec import __version__, container, files, job, kinds, process, weights
+from codec import __version__, container, kinds, weights
 from codec.command.latent_cli import latent
 from codec.command.parts import (
     FAILED,
-    NOTHING_TO_DO,
     LatCommand,
     parse_bytes,
     parse_output,
@@ -25,12 +23,14 @@ from codec.command.parts import (
     say,
     together,
 )
-from codec.command.runs import Run, closing, process_all, progress_bar, report
+from codec.command.runs import Run, process_all
 from codec.command.web import web
 from codec.config import LATENT
-from codec.errors import LatError, install
-from codec.files import shown
-from codec.job import Options, json_text
+from codec.errors import LatError, install, reason
+from codec.runs import job, process, record
+from codec.runs.files import shown
+from codec.runs.job import Options
+from codec.runs.rows import json_text
 from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
 from codec.tiles import tile_kinds
 
@@ -197,7 +197,8 @@ def verify(sources, **run) -> None:
     click.argument("target", metavar="DST"),
     encoder_options,
     click.option(
-        "--engine",
+        "--on",
+        "where",
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
@@ -214,40 +215,17 @@ def verify(sources, **run) -> None:
     max_pixels_option,
     click.option("--quiet", is_flag=True, help="Print errors only."),
 )
-def bulk(source, target, engine, workers, shards, size, quiet, **encoder) -> None:
+def bulk(source, target, where, workers, shards, size, quiet, **encoder) -> None:
     """Compress all pictures below SRC into DST, on one machine or many.
 
     Both may be folders or URLs (s3://bucket/photos). The same command again goes on where a run was stopped.
     DST/log.jsonl has a row for every picture, failures too.
     """
-    from codec.bulk import driver as bulk
+    from codec.bulk.worker import Plan
+    from codec.command.bulk_run import run_bulk
 
-    process.own(encoder["max_pixels"])
-    plan = bulk.Plan(source, target, encoding(**encoder), shards)
-    start = time.perf_counter()
-    todo = bulk.missing(plan, kinds.picture_suffixes())
-    jobs, rows, interrupted = todo.jobs, list(todo.failed), False
-    planned = len(jobs) + len(rows)
-    if todo.done and not quiet:
-        say(f"{todo.done} done already, {len(jobs)} to do", err=True)
-    for row in rows:
-        report(row, False, quiet=True)
-    if not jobs and not rows:
-        if not quiet and (line := kinds.passed_over_line(todo.passed_over)):
-            say(line, err=True)
-        sys.exit(NOTHING_TO_DO)
-    with progress_bar("pictures", quiet) as progress:
-        try:
-            for finished in bulk.run(plan, jobs, engine, workers, size or (1000 if shards else 32)):
-                rows += finished
-                for row in finished:
-                    report(row, False, quiet=True)
-                if progress:
-                    pixels = sum(row.width * row.height for row in rows)
-                    progress(len(rows), planned, f"{pixels / 1e6 / (time.perf_counter() - start):.1f} MP/s")
-        except KeyboardInterrupt:
-            interrupted = True
-    sys.exit(closing(rows, planned, time.perf_counter() - start, interrupted, quiet, todo.passed_over))
+    options = encoding(**encoder)
+    sys.exit(run_bulk(Plan(source, target, options, shards, options.describe_encoding()), where, workers, size, quiet))
 
 
 @command(
@@ -256,7 +234,7 @@ def bulk(source, target, engine, workers, shards, size, quiet, **encoder) -> Non
 )
 def info(source: str, as_json: bool) -> None:
     """Describe a .lat file."""
-    data = files.read_bytes(source)
+    data = job.read_lat(source).data
     try:
         parsed = container.parse(data)
     except LatError as error:
@@ -275,6 +253,7 @@ def info(source: str, as_json: bool) -> None:
         "kinds": tile_kinds(parsed),
         "model": weights.name_of(header.model),
         "fingerprint": header.model.hex(),
+        "made_with": made.settings if (made := record.find(data[: record.READ])) else "unknown settings",
         "metadata": {key: len(value) for key, value in parsed.metadata.items()},
         "format": f"{container.VERSION[0]}.{parsed.minor}",
     }
@@ -337,9 +316,13 @@ main.add_command(web)
 
 def entry() -> None:
     """The command as a process of its own."""
-    process.own_streams()
-    process.end_at_once_when_told()
-    main(prog_name="lat")
+    try:
+        process.own_streams()
+        process.end_when_told()
+        main(prog_name="lat")
+    except OSError as error:  # so few files may be open that Python cannot load what it needs
+        say(f"lat: {reason(error)}", err=True)
+        sys.exit(FAILED)
 
 
 if __name__ == "__main__":

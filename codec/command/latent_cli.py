@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from codec import container, files, loaded, process
+from codec import container, loaded
 from codec.command.latent_find import anomaly, model_option, open_picture, overwrite_option, similar, write_picture
 from codec.command.parts import LatCommand, parse_output, parse_region, say, together
 from codec.errors import LatError, about
+from codec.runs import files, process
 from codec.tiles import Box
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from codec import container, files, kinds, loaded, plan, weights
+from codec import container, kinds, loaded, weights
 from codec.command.parts import LatCommand, parse_output, say, together
 from codec.config import LATENT
 from codec.errors import LatError
+from codec.runs import files, plan
 
 if TYPE_CHECKING:
     from PIL import Image

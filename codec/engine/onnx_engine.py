@@ -111,7 +111,8 @@ class OnnxRuntime:
         self.description = f"ONNX Runtime {onnxruntime.__version__}, float32"
 
     def compile(self, model: bytes, bfloat16: bool) -> Run:
-        session = self._session(model, self._options, providers=["CPUExecutionProvider"])
+        # its own fallback would print on standard output, and try the same provider again
+        session = self._session(model, self._options, providers=["CPUExecutionProvider"], enable_fallback=0)
         return lambda inputs: Results(session.run(None, inputs))
 
 

@@ -1,4 +1,4 @@
 """Pictures of other formats, by Pillow: read to pixels and metadata, and written from them.
 
-The rules for users are in command/FILES.md.
+The rules for users are in runs/FILES.md.
 """

@@ -12,8 +12,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from codec import kinds
 from codec.errors import LatError, reason
-from codec.files import is_stream
 from codec.picture import icc, metadata
+from codec.runs.files import is_stream
 
 QUALITY = 95  # of lossy formats: some 0.3 dB below what was decoded, where Pillow's own 75 costs 5 dB
 LOSSY: dict[str, dict[str, Any]] = {

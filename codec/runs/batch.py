@@ -7,9 +7,10 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
-from codec import process
-from codec.job import Options, Row, Work, attempt
-from codec.plan import Job
+from codec.runs import process
+from codec.runs.job import Options, Work, attempt
+from codec.runs.plan import Job
+from codec.runs.rows import Row
 
 
 def run(work: Work, jobs: list[Job], options: Options, workers: int) -> Iterator[Row]:

@@ -1,0 +1,285 @@
+"""What `lat compress`, `decompress` and `verify` do with one file, and what they say of it: a Row.
+
+`attempt` is the wall that nothing gets over: whatever Pillow, the file system or a damaged file raises is a failed row.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from codec import container, kinds, loaded, weights
+from codec.errors import LatError, LimitError, about
+from codec.runs import files, record
+from codec.runs.files import Source, shown
+from codec.runs.output import make_output
+from codec.runs.plan import Job
+from codec.runs.rows import Row
+from codec.settings import EFFORT, MAX_PIXELS, Settings
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from codec.coder import Codec
+    from codec.picture.image import Picture
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says about every file of a run."""
+
+    settings: Settings = Settings()
+    target: tuple[str, float] | None = None  # "size", "bpp", "psnr" or "ssimulacra2"; bytes, dB …
+    model: str = weights.DEFAULT
+    overwrite: bool = False
+    max_pixels: int = MAX_PIXELS
+    strict: bool = False
+    strip: tuple[str, ...] = ()
+    exact: bool = False  # keep colours under full transparency
+    region: tuple[int, int, int, int] | None = None
+    ignore_errors: bool = False
+    threads: int | None = None
+    engine: str | None = None
+    float32: bool = False
+    picture_quality: float | None = None  # of JPEG, WebP and AVIF that are written; None: `pictures.QUALITY`
+    resume: bool = False  # an output that is there may be what would be made now
+
+    def describe_encoding(self) -> str:
+        """What an encoded file depends on beside its input, as options of the command."""
+        settings = self.settings
+        rate = f"--target-{self.target[0]} {self.target[1]:g}" if self.target else f"-q {settings.quality:g}"
+        parts = ["--lossless" if settings.lossless else f"{rate} -m {weights.identify(self.model)}"]
+        if settings.effort != EFFORT:
+            parts.append(f"-e {settings.effort}")
+        if settings.tune and settings.steps:
+            parts.append(f"--tune {settings.tune}")
+        if self.strip:
+            parts.append(f"--strip {','.join(sorted(self.strip))}")
+        if self.exact and not settings.lossless:
+            parts.append("--exact")
+        return " ".join(parts)
+
+    def describe_decoding(self) -> str:
+        """What a decoded picture depends on beside its input, as options of the command."""
+        parts = []
+        if self.region:
+            left, top, right, bottom = self.region
+            parts.append(f"--region {left},{top},{right - left},{bottom - top}")
+        if self.picture_quality is not None:
+            parts.append(f"-q {self.picture_quality:g}")
+        if self.ignore_errors:
+            parts.append("--ignore-errors")
+        return " ".join(parts)
+
+
+Work = Callable[[Job, Options, Callable | None], Row]
+
+
+def attempt(work: Work, job: Job, options: Options, progress: Callable | None = None) -> Row:
+    """Do `work` on one file; every failure becomes a row."""
+    start = time.perf_counter()
+    try:
+        if job.error:
+            raise LatError(job.error)
+        row = work(job, options, progress)
+    except BaseException as error:  # what plugins written in Rust raise is no Exception
+        if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+            raise
+        row = Row(job.source, job.target, "failed", error=about(error, shown(job.source), job.target))
+    row.seconds = round(time.perf_counter() - start, 4)
+    return row
+
+
+def compress(job: Job, options: Options, progress: Callable | None = None) -> Row:
+    """Encode a photograph to a .lat file.
+
+    Raises: LatError.
+    """
+    name, settings = shown(job.source), options.describe_encoding()
+
+    def load() -> Codec:
+        return loaded.codec(options.model, options.threads, options.engine, options.float32)
+
+    def make(source: Source) -> tuple[Row, bytes]:
+        return encode_source(source, job, options, settings, load, progress)
+
+    def check_head(head: bytes) -> None:
+        if len(head) == files.HEAD and not kinds.may_be_picture(head):
+            raise LatError(f"{name}: {kinds.unknown(name)}")
+
+    return make_output(job, options, settings, lambda: files.read(job.source, check_head), make)
+
+
+def encode_source(
+    source: Source,
+    job: Job,
+    options: Options,
+    settings: str,
+    load: Callable[[], Codec],
+    progress: Callable | None = None,
+) -> tuple[Row, bytes]:
+    """(What becomes of a photograph, the bytes of its .lat file.) A target of bytes leaves place for a record.
+
+    Raises: LatError.
+    """
+    name = shown(job.source)
+    picture = opened(source.data, name, options)  # before the second it takes to load torch
+    codec = None if options.settings.lossless else load()
+    encoded = encode(codec, picture, name, options, record.most_bytes(settings), progress)
+    height, width = picture.pixels.shape[:2]
+    row = Row(job.source, job.target, "done", len(source.data), len(encoded), width, height, notes=picture.notes)
+    return row, encoded
+
+
+def opened(data: bytes, name: str, options: Options) -> Picture:
+    """The picture in a file's bytes, as it is to be coded. `name` is for messages.
+
+    Raises: LatError.
+    """
+    from codec.picture import image as images
+
+    image = images.open_image(io.BytesIO(data), name, options.max_pixels)
+    frames = images.frames(image, name)
+    if options.strict and frames > 1:
+        raise LatError(f"{name}: has {frames} frames; without --strict the first is kept")
+    return images.from_pillow(image, name, options.exact or options.settings.lossless).without(options.strip)
+
+
+def encode(
+    codec: Codec | None,
+    picture: Picture,
+    name: str,
+    options: Options,
+    reserved: int = 0,
+    progress: Callable | None = None,
+) -> bytes:
+    """The bytes of its .lat file; a lossless one needs no codec. Targets leave room for `reserved` bytes.
+
+    Raises: LatError.
+    """
+    if options.settings.lossless:
+        from codec import lossless
+
+        try:
+            return lossless.exact(picture, options.settings.effort)
+        except LatError as error:
+            raise LatError(f"{name}: {error}") from None
+    assert codec is not None
+    if options.target:
+        return aimed(codec, picture, options, name, reserved)
+    return codec.encode_picture(picture, options.settings, progress)
+
+
+def aimed(codec: Codec, picture: Picture, options: Options, name: str, reserved: int) -> bytes:
+    """The file that meets a target; what was chosen becomes a note of the picture.
+
+    Raises: LatError.
+    """
+    from codec.target import to_psnr, to_size, to_ssimulacra2
+
+    assert options.target is not None
+    (kind, value), settings = options.target, options.settings
+    height, width = picture.pixels.shape[:2]
+    try:
+        if kind == "psnr":
+            found = to_psnr(codec, picture, value, settings)
+            reached = f"{found.value:.2f} dB"
+        elif kind == "ssimulacra2":
+            found = to_ssimulacra2(codec, picture, value, settings)
+            reached = f"SSIMULACRA 2 of {found.value:.1f}"
+        else:
+            size = int(value if kind == "size" else value * height * width / 8)
+            found = to_size(codec, picture, size - reserved, settings)
+            reached = f"{len(found.data):,} bytes"
+    except LatError as error:
+        raise LatError(f"{name}: {error}") from None
+    picture.notes.append(f"quality chosen: -q {found.quality:g} gives {reached}, found with {found.encodes} encodes")
+    return found.data
+
+
+def decompress(job: Job, options: Options, progress: Callable | None = None) -> Row:
+    """Decode a .lat file to a picture.
+
+    Raises: LatError.
+    """
+    from codec.picture import pictures
+
+    name, format = shown(job.source), pictures.output_format(job.target)
+
+    def make(source: Source) -> tuple[Row, bytes]:
+        try:
+            file = container.parse(source.data)  # refuse what is no .lat before the second it takes to load torch
+            refuse_large(file.header, options.max_pixels)
+            found: list[tuple[int, str]] = []
+            image = decoded(file, options, found, progress)
+            damaged = [note for _, note in sorted(found)]  # tiles are decoded in any order
+            encoded, notes = pictures.encode(image, format, options.picture_quality)
+        except LatError as error:
+            raise type(error)(f"{name}: {error}") from None
+        width, height = image.size
+        status = "damaged" if damaged else "done"
+        return Row(job.source, job.target, status, width=width, height=height, notes=damaged + notes), encoded
+
+    return make_output(job, options, options.describe_decoding(), lambda: read_lat(job.source), make)
+
+
+def read_lat(path: str) -> Source:
+    """Read a .lat file; what is none is refused by its first bytes.
+
+    Raises: LatError.
+    """
+
+    def check_head(head: bytes) -> None:
+        try:
+            container.check_signature(head)
+        except LatError as error:
+            raise type(error)(f"{shown(path)}: {error}") from None
+
+    return files.read(path, check_head)
+
+
+def refuse_large(header: container.Header, max_pixels: int) -> None:
+    """Raise LimitError for a picture of more than `max_pixels`."""
+    if header.width * header.height > max_pixels:
+        size = f"{header.width} × {header.height}"
+        raise LimitError(f"{size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
+
+
+def decoded(
+    file: container.Container, options: Options, damaged: list[tuple[int, str]], progress: Callable | None
+) -> Image.Image:
+    """The picture in a file; what is damaged of it goes to the list, with its tile, where that is to be ignored.
+
+    Raises: LatError.
+    """
+
+    def report(tile: int | None, error: LatError) -> None:
+        damaged.append((-1, str(error)) if tile is None else (tile, f"tile {tile}: {error}"))
+
+    on_error = report if options.ignore_errors and not options.region else None
+    if file.header.lossless:
+        from codec import lossless
+
+        return lossless.decode(file, options.region, on_error)
+    name = weights.name_for(file.header.model)
+    codec = loaded.codec(name, options.threads, options.engine, options.float32)
+    if options.region:
+        return codec.decode_region(file, options.region)
+    return codec.decode(file, options.max_pixels, progress, on_error)
+
+
+def verify(job: Job, options: Options, progress: Callable | None = None) -> Row:
+    """Structure, sizes and every checksum of a .lat file, without decoding.
+
+    Raises: LatError.
+    """
+    data = read_lat(job.source).data
+    try:
+        parsed = container.parse(data)
+        parsed.verify()
+    except LatError as error:
+        raise type(error)(f"{shown(job.source)}: {error}") from None
+    return Row(job.source, "", "done", len(data), 0, parsed.header.width, parsed.header.height)
