@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from codec import container, graphics, lossless
+from codec import container, estimate, graphics, lossless
 from codec.container import Container
 from codec.picture.image import Picture
 from codec.settings import Settings
@@ -20,16 +18,18 @@ from codec.tiles import Box, picture_box
 if TYPE_CHECKING:
     from codec.coder import Codec
 
-SMALLEST = 0.8  # of the estimate, that a file may have at the most thorough
+SMALLEST = 0.65  # of the estimate, that a file may have at the most thorough
 
 
 def cheapest(codec: Codec, picture: Picture, settings: Settings, learned: Container) -> Container:
-    """`learned`, or a file of the same picture with patches where these pay."""
-    blocks = graphics.find(picture.pixels)
-    if blocks is None:
+    """`learned`, or a file of the same picture with patches where these pay.
+
+    It is no larger than one without loss: what costs less than that has fewer bits too.
+    """
+    blocks, bits = graphics.find(picture.pixels), 8 * len(container.build(learned))
+    if blocks is None and not estimate.is_close(codec, picture.pixels, codec.cfg.row(settings.quality), bits):
         return learned
-    found = learned
-    cost = 8 * len(container.build(learned)) + distortion(codec, picture, settings, learned)
+    found, cost = learned, bits + distortion(codec, picture, settings, learned)
     for candidate in (everywhere, mixture):
         other = candidate(codec, picture, settings, blocks, cost)
         if other is None:
@@ -41,10 +41,10 @@ def cheapest(codec: Codec, picture: Picture, settings: Settings, learned: Contai
 
 
 def mixture(
-    codec: Codec, picture: Picture, settings: Settings, blocks: graphics.Blocks, cost: float
+    codec: Codec, picture: Picture, settings: Settings, blocks: graphics.Blocks | None, cost: float
 ) -> Container | None:
-    """Patches over the blocks, tiles under the rest; None where its patches alone cost more than `cost`."""
-    if blocks.all():
+    """Patches over the blocks, tiles under the rest; None where there is no rest, or patches alone cost more than `cost`."""
+    if blocks is None or blocks.all():
         return None
     mask = graphics.spread(blocks, picture.pixels)
     over = lossless.patches(picture.pixels, mask, settings.effort)
@@ -61,7 +61,7 @@ def mixture(
 
 
 def everywhere(
-    codec: Codec, picture: Picture, settings: Settings, blocks: graphics.Blocks, cost: float
+    codec: Codec, picture: Picture, settings: Settings, blocks: graphics.Blocks | None, cost: float
 ) -> Container | None:
     """All of the picture in patches; None where these can be seen to cost more than `cost`."""
     if 8 * SMALLEST * sum(len(p.stream) for p in lossless.patches(picture.pixels, None, lossless.ESTIMATE)) > cost:
@@ -73,9 +73,5 @@ def distortion(codec: Codec, picture: Picture, settings: Settings, file: Contain
     """λ · squared error, in bits."""
     if file.header.lossless:
         return 0.0
-    colours = 1 if picture.mode in ("L", "LA") else 3
     decoded = codec.decode_pixels(file, picture_box(file.header))
-    error = decoded[..., :colours].astype(np.float32) - picture.pixels[..., :colours]
-    return (
-        codec.cfg.lambda_of(codec.cfg.row(settings.quality)) / colours * float(np.square(error).sum(dtype=np.float64))
-    )
+    return codec.cfg.lambda_of(codec.cfg.row(settings.quality)) * estimate.squared_error(picture.pixels, decoded)
