@@ -234,6 +234,12 @@ def _chunks(data: memoryview) -> Iterator[tuple[bytes, memoryview, int, int]]:
             return
 
 
+def check_signature(head: bytes | memoryview) -> None:
+    """Raise FormatError where the beginning of a file is not that of a .lat file."""
+    if bytes(head[: len(MAGIC)]) != MAGIC[: len(head)] or not len(head):
+        raise FormatError("not a .lat file (its first bytes are not the signature)")
+
+
 def parse(data: bytes | memoryview) -> Container:
     """Read a file held in memory (or memory-mapped) without copying its tiles.
 
@@ -241,8 +247,7 @@ def parse(data: bytes | memoryview) -> Container:
     Raises: FormatError, TruncatedError, ChecksumError.
     """
     data = memoryview(data)
-    if bytes(data[: len(MAGIC)]) != MAGIC[: len(data)] or not len(data):
-        raise FormatError("not a .lat file (its first bytes are not the signature)")
+    check_signature(data)
     if len(data) < len(MAGIC):
         raise TruncatedError(f"file ends after {len(data)} bytes")
     found: dict[bytes, memoryview] = {}

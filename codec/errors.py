@@ -4,10 +4,13 @@ LatError(ValueError)          anything wrong with a file or a request
 ├── FormatError               the bytes are no valid .lat file
 │   ├── TruncatedError        they end too early
 │   └── ChecksumError         they were altered after writing
+├── ExistsError               the output is there already
 ├── LimitError                valid, but larger than the caller allows
 ├── MissingModelError         written with weights that are not installed
 └── DesyncError               latents decode, but are not the ones that were written
 """
+
+import re
 
 
 class LatError(ValueError):
@@ -30,6 +33,10 @@ class LimitError(LatError):
     """More pixels or bytes than the caller allows: raise the limit if the file is trusted."""
 
 
+class ExistsError(LatError):
+    """The output is there already, and nobody said that it may be replaced."""
+
+
 class MissingModelError(LatError):
     """No installed weights have this name or fingerprint: install the version that has them."""
 
@@ -38,9 +45,20 @@ class DesyncError(LatError):
     """Decoded latents fail their checksum although the bytes are intact: forged file, or a bug worth reporting."""
 
 
+SHORT_OF_MEMORY = re.compile(
+    r"bad.?alloc|not enough memory|out of memory|cannot allocate|can't allocate|failed to allocate|DefaultCPUAllocator"
+    r"|can't start new thread|pthread_create|Resource temporarily unavailable",
+    re.IGNORECASE,
+)
+NO_MEMORY = "not enough memory or threads; fewer files at a time (-j 1), fewer --threads or a higher limit would help"
+
+
 def reason(error: BaseException) -> str:
-    """What an exception says; its kind, where it says nothing."""
-    return str(error) or type(error).__name__
+    """What an exception says; its kind, where it says nothing. Engines have many words for a lack of memory."""
+    said = str(error)
+    if isinstance(error, MemoryError) or not isinstance(error, LatError) and SHORT_OF_MEMORY.search(said):
+        return NO_MEMORY
+    return said or type(error).__name__
 
 
 def about(error: BaseException, *names: str) -> str:

@@ -1,38 +1,78 @@
-"""Reading inputs and writing outputs so that nothing is lost: a file appears whole or not at all.
+"""Read inputs whole and write outputs so that nothing is lost: a file appears whole or not at all.
 
-An output takes the times and, on POSIX, the permissions and owner of the file that it was made from, as with gzip and
-xz. So a private photograph stays private, and a later run can tell by the time what an output was made from.
+An output is made under the name of a temporary file in its folder, which is claimed (claims.py) from before the input
+is read until the output has its own name. It takes the times and, on POSIX, the permissions and owner of its input, as
+with gzip and xz.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-import platform
 import re
 import stat
 import sys
-import time
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from secrets import token_hex
 from typing import BinaryIO
 
-from codec.errors import LatError, reason
+from codec import claims
+from codec.errors import ExistsError, LatError, reason
+from codec.permissions import access_list, take_after
 
-STALE_SECONDS = 3600  # a temporary file this old was left by a killed process of another machine
-COARSEST_TIME = 2 * 10**9  # ns; FAT keeps the modification time in steps of it
+HEAD = 2**16  # bytes of an input that tell whether the rest is worth reading
 STREAM = re.compile(r"/dev/(stdin|stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 
-HOST = f"{zlib.crc32(platform.node().encode()):08x}"
-
-_unfinished: set[str] = set()  # temporary files of this process
+# -- inputs ----------------------------------------------------------------------------------------------------------
 
 
-def read_bytes(path: str) -> bytes:
-    """A whole file, or standard input for "-".
+@dataclass(frozen=True)
+class Source:
+    """The bytes of an input, and the state of its file when they were read (None: it came through a pipe)."""
+
+    path: str
+    data: bytes
+    state: os.stat_result | None = None
+    acl: bytes | None = None
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The first 8 bytes of its SHA-256."""
+        return digest(self.data)
+
+    def refuse_changed(self) -> None:
+        """Raise LatError where the file has other content now. One that is gone is no reason to lose its picture."""
+        if self.state is None:
+            return
+        try:
+            if is_same_state(self.state, os.stat(self.path)):
+                return
+            if digest(Path(self.path).read_bytes()) == self.digest:  # touched, or replaced by a copy
+                return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise LatError(f"{self.path}: cannot be read again: {describe(error)}") from None
+        raise LatError(f"{self.path}: changed while it was being coded, so nothing is written; run the command again")
+
+
+def digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:8]
+
+
+def is_same_state(a: os.stat_result, b: os.stat_result) -> bool:
+    """Whether a file is the same and unchanged. The time of the last change of its inode cannot be set by anybody."""
+    return all(
+        getattr(a, field) == getattr(b, field)
+        for field in ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+    )
+
+
+def read(path: str, check_head: Callable[[bytes], None] = lambda head: None) -> Source:
+    """Read a whole file, or standard input for "-". `check_head` raises LatError where its beginning is hopeless.
 
     Raises: LatError.
     """
@@ -40,15 +80,49 @@ def read_bytes(path: str) -> bytes:
         if path == "-":
             if sys.stdin is None:
                 raise LatError("standard input: is closed")
-            return sys.stdin.buffer.read()
-        return Path(path).read_bytes()
+            return Source(path, _read_pipe(sys.stdin.buffer, check_head))
+        with open(path, "rb") as file:
+            before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                return Source(path, _read_pipe(file, check_head))
+            check_head(file.read(HEAD))
+            file.seek(0)
+            data = file.read()
+            if not is_same_state(before, os.fstat(file.fileno())):
+                raise LatError(f"{path}: changed while it was being read; run the command again")
+            return Source(path, data, before, access_list(file.fileno()))
     except (OSError, ValueError) as error:  # ValueError: a zero byte in a name
-        raise LatError(f"{shown(path)}: cannot be read: {said(error)}") from None
+        if isinstance(error, LatError):
+            raise
+        raise LatError(f"{shown(path)}: cannot be read: {describe(error)}") from None
+
+
+def _read_pipe(file: BinaryIO, check_head: Callable[[bytes], None]) -> bytes:
+    head = file.read(HEAD)
+    check_head(head)
+    return head + file.read()
+
+
+def read_bytes(path: str, check_head: Callable[[bytes], None] = lambda head: None) -> bytes:
+    """Read the bytes of an input. Raises: LatError."""
+    return read(path, check_head).data
+
+
+def read_head(path: str, size: int) -> bytes:
+    """The first bytes of a regular file; none where there is no such, or it cannot be read."""
+    with suppress(OSError, ValueError):
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                return file.read(size)
+    return b""
 
 
 def shown(path: str) -> str:
     """A file's name in messages."""
     return "standard input" if path == "-" else path
+
+
+# -- outputs ---------------------------------------------------------------------------------------------------------
 
 
 def is_stream(path: str) -> bool:
@@ -63,74 +137,125 @@ def is_stream(path: str) -> bool:
 
 
 def refuse_existing(path: str, overwrite: bool) -> None:
-    """Raises: LatError where the output exists and must not be replaced."""
+    """Raise ExistsError where the output exists and must not be replaced."""
     if not overwrite and not is_stream(path) and os.path.lexists(path):
-        raise LatError(f"{path}: exists; --overwrite replaces it, -o writes elsewhere")
+        raise ExistsError(f"{path}: exists; --overwrite replaces it, -o writes elsewhere")
 
 
-def made_from(target: str, source: str) -> bool:
-    """Whether an output bears the time of this input, as exactly as its file system keeps times."""
-    try:
-        made, own = os.stat(target).st_mtime_ns, os.stat(source).st_mtime_ns
-    except OSError:
-        return False
-    return made == own or (abs(made - own) < COARSEST_TIME and made == kept_time(str(Path(target).parent), own))
+@dataclass
+class Claim:
+    """The right to make an output, which one process has at a time: a locked temporary file beside it."""
 
+    path: str
+    temporary: str = ""  # none for a stream
+    descriptor: int = -1
 
-def kept_time(folder: str, time: int) -> int | None:
-    """What a time (ns) becomes in a folder: exact on ext4, 100 ns on NTFS, a second on HFS+, two on FAT. Tried."""
-    probe = Path(folder, temporary_name())
-    try:
-        probe.touch(exist_ok=False)
-        os.utime(probe, ns=(time, time))
-        return probe.stat().st_mtime_ns
-    except OSError:
-        return None
-    finally:
-        with suppress(OSError):
-            probe.unlink()
+    @contextmanager
+    def writing(self, overwrite: bool, source: Source | None = None) -> Iterator[BinaryIO]:
+        """A file to write to, which becomes the output, flushed to disk, when the block ends.
+
+        It takes time and permissions of `source`. Standard output ("-"), pipes and terminals are written to directly.
+        Raises: ExistsError where the output exists (unless `overwrite`), LatError where it cannot be written, or the
+        source has changed since it was read.
+        """
+        try:
+            if not self.temporary:
+                with _stream(self.path) as file:
+                    yield file
+                    file.flush()
+                return
+            model = source.state if source else None
+            if model and os.name == "posix":
+                os.fchmod(self.descriptor, 0o600)
+            with os.fdopen(self.descriptor, "wb", closefd=False) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if source and model:
+                take_after(self.temporary, model, source.acl)
+                source.refuse_changed()
+            publish(self.temporary, self.path, overwrite)
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+    def write(self, data: bytes, overwrite: bool, source: Source | None = None) -> None:
+        """Write all of `data`, by way of `writing`."""
+        with self.writing(overwrite, source) as file:
+            file.write(data)
 
 
 @contextmanager
-def writing(path: str, overwrite: bool, source: str | None = None) -> Iterator[BinaryIO]:
-    """A file to write to: a temporary in the same folder that is flushed to disk and renamed at the end.
+def claim(path: str) -> Iterator[Claim]:
+    """Claim an output; waits while another process makes it.
 
-    It takes time and permissions of `source`. Standard output ("-"), pipes and terminals are written to directly.
-    Raises: LatError where the target exists (unless `overwrite`) or cannot be written; nothing is left behind.
+    Raises: LatError where nothing can be written there.
     """
+    if is_stream(path):
+        yield Claim(path)
+        return
     try:
-        if is_stream(path):
-            with _stream(path) as file:
-                yield file
-                file.flush()
-            return
-        refuse_existing(path, overwrite)
-        target = Path(path)
-        temporary = str(target.parent / temporary_name())
-        model = regular(source)
-        descriptor = os.open(temporary, _CREATE, 0o600 if model else 0o666)
+        claimed = Claim(path, *claims.reserve(Path(path)))
     except (OSError, ValueError) as error:
         raise unwritable(path, error) from None
-    _unfinished.add(temporary)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if model:
-            take_after(temporary, model)
-        refuse_existing(path, overwrite)
-        os.replace(temporary, target)
-        remove_stale(str(target.parent))
-    except OSError as error:
-        raise unwritable(path, error) from None
+        yield claimed
+        claims.remove_stale(str(Path(path).parent))
     finally:
-        with suppress(OSError):
-            os.unlink(temporary)
-        _unfinished.discard(temporary)
+        claims.release(claimed.temporary, claimed.descriptor)
 
 
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+@contextmanager
+def writing(path: str, overwrite: bool) -> Iterator[BinaryIO]:
+    """`Claim.writing` of an output that no other file is the source of. Raises: LatError."""
+    with claim(path) as claimed:
+        refuse_existing(path, overwrite)
+        with claimed.writing(overwrite) as file:
+            yield file
+
+
+def write_bytes(path: str, data: bytes, overwrite: bool) -> None:
+    """Write all of `data`, by way of `writing`."""
+    with writing(path, overwrite) as file:
+        file.write(data)
+
+
+def publish(temporary: str, target: str, overwrite: bool) -> None:
+    """Give a finished file its own name. Without `overwrite`, link(2) sees to it that nothing is replaced.
+
+    Raises: ExistsError, OSError.
+    """
+    if overwrite:
+        os.replace(temporary, target)
+        return
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        if not os.path.samefile(temporary, target):  # NFS may answer so when it was asked twice
+            refuse_existing(target, overwrite)
+            raise
+    except (OSError, NotImplementedError):  # FAT and some network file systems have no links
+        refuse_existing(target, overwrite)
+        os.rename(temporary, target)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each flushed to disk."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    flush_folders([str(folder)])
+
+
+def flush_folders(paths: Iterable[str]) -> None:
+    """Flush the folders of these files to disk, so that names outlive a power failure, as far as a system can."""
+    for folder in sorted({os.path.dirname(path) or "." for path in paths if path and not STREAM.fullmatch(path)}):
+        with suppress(OSError):  # Windows opens no folders
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 @contextmanager
@@ -140,9 +265,12 @@ def _stream(path: str) -> Iterator[BinaryIO]:
     Raises: LatError, OSError.
     """
     if path == "-":
-        if sys.stdout is None:
+        from codec import process
+
+        stream = process.standard_output()
+        if stream is None:
             raise LatError("standard output: is closed")
-        yield sys.stdout.buffer
+        yield stream.buffer
         return
     with suppress(OSError):
         if stat.S_ISBLK(os.stat(path).st_mode):
@@ -151,74 +279,12 @@ def _stream(path: str) -> Iterator[BinaryIO]:
         yield file
 
 
-def regular(path: str | None) -> os.stat_result | None:
-    """What the system knows about a file; None for a pipe or no file at all."""
-    with suppress(OSError, ValueError):
-        if path is not None and stat.S_ISREG((found := os.stat(path)).st_mode):
-            return found
-    return None
-
-
-def take_after(path: str, model: os.stat_result) -> None:
-    """Give a file the time and, on POSIX, the permissions and owner of another one, as far as the system allows."""
-    if os.name == "posix":
-        with suppress(OSError):
-            os.chown(path, model.st_uid, model.st_gid)
-        with suppress(OSError):
-            os.chmod(path, model.st_mode & 0o777)
-    with suppress(OSError):
-        os.utime(path, ns=(model.st_atime_ns, model.st_mtime_ns))
-
-
-def temporary_name() -> str:
-    """Short, because the target's name may be of 255 bytes already; it tells who writes."""
-    return f".lat-{HOST}-{os.getpid()}-{token_hex(4)}.part"
-
-
-@lru_cache(maxsize=1024)
-def remove_stale(folder: str) -> None:
-    """Delete what killed processes left in a folder: once a process, for folders may be large."""
-    for left in Path(folder).glob(".lat-*.part"):
-        host, _, writer = left.name.removeprefix(".lat-").partition("-")
-        with suppress(OSError):
-            if (
-                host == HOST and is_gone(writer.partition("-")[0])
-            ) or time.time() - left.stat().st_ctime > STALE_SECONDS:
-                left.unlink()
-
-
-def is_gone(pid: str) -> bool:
-    """Whether a process of this machine has ended, where that can be asked."""
-    if os.name != "posix" or not pid.isdecimal():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
-
-
-def abandon() -> None:
-    """Delete the temporary files of this process, which is about to end."""
-    for path in list(_unfinished):
-        with suppress(OSError):
-            os.unlink(path)
-
-
 def unwritable(path: str, error: Exception) -> LatError:
     if isinstance(error, LatError):
         return error
-    return LatError(f"{'standard output' if path == '-' else path}: cannot be written: {said(error)}")
+    return LatError(f"{'standard output' if path == '-' else path}: cannot be written: {describe(error)}")
 
 
-def said(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """What an error of the system says, without the file's name, which goes before it."""
     return getattr(error, "strerror", None) or reason(error)
-
-
-def write_bytes(path: str, data: bytes, overwrite: bool, source: str | None = None) -> None:
-    """All of `data`, by way of `writing`."""
-    with writing(path, overwrite, source) as file:
-        file.write(data)

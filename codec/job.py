@@ -6,21 +6,18 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codec import container, files, kinds, loaded, weights
+from codec import container, files, kinds, loaded, record, weights
 from codec.errors import LatError, LimitError, about
-from codec.files import shown
+from codec.files import Source, shown
+from codec.output import make_output
 from codec.plan import Job
-from codec.settings import MAX_PIXELS, Settings
+from codec.rows import Row
+from codec.settings import EFFORT, MAX_PIXELS, Settings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,89 +44,93 @@ class Options:
     engine: str | None = None
     float32: bool = False
     picture_quality: float | None = None  # of JPEG, WebP and AVIF that are written; None: `pictures.QUALITY`
+    resume: bool = False  # an output that is there may be what would be made now
 
+    def describe_encoding(self) -> str:
+        """What an encoded file depends on beside its input, as options of the command."""
+        settings = self.settings
+        rate = f"--target-{self.target[0]} {self.target[1]:g}" if self.target else f"-q {settings.quality:g}"
+        parts = ["--lossless" if settings.lossless else f"{rate} -m {weights.identify(self.model)}"]
+        if settings.effort != EFFORT:
+            parts.append(f"-e {settings.effort}")
+        if settings.tune and settings.steps:
+            parts.append(f"--tune {settings.tune}")
+        if self.strip:
+            parts.append(f"--strip {','.join(sorted(self.strip))}")
+        if self.exact and not settings.lossless:
+            parts.append("--exact")
+        return " ".join(parts)
 
-@dataclass
-class Row:
-    """What became of one file.
-
-    `status`: "done", "skipped", "failed", "damaged" (written, with tiles missing), or in the log of a bulk run "begun".
-    """
-
-    source: str
-    target: str
-    status: str = "done"
-    bytes_in: int = 0
-    bytes_out: int = 0
-    width: int = 0
-    height: int = 0
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
-    error: str | None = None
-    stamp: str = ""  # of a bulk run: size and time of the source
-
-
-def json_text(fields: dict) -> str:
-    """One line of JSON; names that are not UTF-8 (POSIX has such) are escaped, so that all of it can be written."""
-    text = json.dumps(fields, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(fields)
-    return text
+    def describe_decoding(self) -> str:
+        """What a decoded picture depends on beside its input, as options of the command."""
+        parts = []
+        if self.region:
+            left, top, right, bottom = self.region
+            parts.append(f"--region {left},{top},{right - left},{bottom - top}")
+        if self.picture_quality is not None:
+            parts.append(f"-q {self.picture_quality:g}")
+        if self.ignore_errors:
+            parts.append("--ignore-errors")
+        return " ".join(parts)
 
 
 Work = Callable[[Job, Options, Callable | None], Row]
 
 
-def attempt(work: Work, job: Job, options: Options, progress: Callable | None = None, resume: bool = True) -> Row:
-    """`work` on one file: every failure becomes a row. With `resume`, an output that was made from it is left alone."""
+def attempt(work: Work, job: Job, options: Options, progress: Callable | None = None) -> Row:
+    """Do `work` on one file; every failure becomes a row."""
     start = time.perf_counter()
     try:
         if job.error:
             raise LatError(job.error)
-        if resume and job.target and is_done(job, options):
-            return Row(job.source, job.target, "skipped")
         row = work(job, options, progress)
     except BaseException as error:  # what plugins written in Rust raise is no Exception
         if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
             raise
-        if isinstance(error, MemoryError):
-            error = LatError("not enough memory for this picture")
         row = Row(job.source, job.target, "failed", error=about(error, shown(job.source), job.target))
     row.seconds = round(time.perf_counter() - start, 4)
     return row
 
 
-def is_done(job: Job, options: Options) -> bool:
-    """Whether the output is there and was made from this input; its folder is made if it is not.
-
-    Raises: LatError where the output is there and was made from something else.
-    """
-    if options.overwrite or not os.path.lexists(job.target) or files.is_stream(job.target):
-        Path(job.target).parent.mkdir(parents=True, exist_ok=True)
-        return False
-    if files.made_from(job.target, job.source):
-        return True
-    what = "made from another file, or from another state of this one (their times differ)"
-    raise LatError(f"{job.source}: its output {job.target} exists, {what}; --overwrite replaces it")
-
-
 def compress(job: Job, options: Options, progress: Callable | None = None) -> Row:
-    """A photograph -> a .lat file.
+    """Encode a photograph to a .lat file.
 
     Raises: LatError.
     """
-    admit(job, options)
-    data = files.read_bytes(job.source)
-    picture = opened(data, shown(job.source), options)  # before the second it takes to load torch
-    codec = None
-    if not options.settings.lossless:
-        codec = loaded.codec(options.model, options.threads, options.engine, options.float32)
-    encoded = encode(codec, picture, shown(job.source), options, progress)
-    files.write_bytes(job.target, encoded, options.overwrite, job.source)
+    name, settings = shown(job.source), options.describe_encoding()
+
+    def load() -> Codec:
+        return loaded.codec(options.model, options.threads, options.engine, options.float32)
+
+    def make(source: Source) -> tuple[Row, bytes]:
+        return encode_source(source, job, options, settings, load, progress)
+
+    def check_head(head: bytes) -> None:
+        if len(head) == files.HEAD and not kinds.may_be_picture(head):
+            raise LatError(f"{name}: {kinds.unknown(name)}")
+
+    return make_output(job, options, settings, lambda: files.read(job.source, check_head), make)
+
+
+def encode_source(
+    source: Source,
+    job: Job,
+    options: Options,
+    settings: str,
+    load: Callable[[], Codec],
+    progress: Callable | None = None,
+) -> tuple[Row, bytes]:
+    """(What becomes of a photograph, the bytes of its .lat file.) A target of bytes leaves place for a record.
+
+    Raises: LatError.
+    """
+    name = shown(job.source)
+    picture = opened(source.data, name, options)  # before the second it takes to load torch
+    codec = None if options.settings.lossless else load()
+    encoded = encode(codec, picture, name, options, record.most_bytes(settings), progress)
     height, width = picture.pixels.shape[:2]
-    return Row(job.source, job.target, "done", len(data), len(encoded), width, height, notes=picture.notes)
+    row = Row(job.source, job.target, "done", len(source.data), len(encoded), width, height, notes=picture.notes)
+    return row, encoded
 
 
 def opened(data: bytes, name: str, options: Options) -> Picture:
@@ -147,9 +148,14 @@ def opened(data: bytes, name: str, options: Options) -> Picture:
 
 
 def encode(
-    codec: Codec | None, picture: Picture, name: str, options: Options, progress: Callable | None = None
+    codec: Codec | None,
+    picture: Picture,
+    name: str,
+    options: Options,
+    reserved: int = 0,
+    progress: Callable | None = None,
 ) -> bytes:
-    """The bytes of its .lat file; a lossless one needs no codec.
+    """The bytes of its .lat file; a lossless one needs no codec. Targets leave room for `reserved` bytes.
 
     Raises: LatError.
     """
@@ -162,18 +168,19 @@ def encode(
             raise LatError(f"{name}: {error}") from None
     assert codec is not None
     if options.target:
-        return aimed(codec, picture, options.target, options.settings, name)
+        return aimed(codec, picture, options, name, reserved)
     return codec.encode_picture(picture, options.settings, progress)
 
 
-def aimed(codec: Codec, picture: Picture, target: tuple[str, float], settings: Settings, name: str) -> bytes:
+def aimed(codec: Codec, picture: Picture, options: Options, name: str, reserved: int) -> bytes:
     """The file that meets a target; what was chosen becomes a note of the picture.
 
     Raises: LatError.
     """
     from codec.target import to_psnr, to_size, to_ssimulacra2
 
-    kind, value = target
+    assert options.target is not None
+    (kind, value), settings = options.target, options.settings
     height, width = picture.pixels.shape[:2]
     try:
         if kind == "psnr":
@@ -184,7 +191,7 @@ def aimed(codec: Codec, picture: Picture, target: tuple[str, float], settings: S
             reached = f"SSIMULACRA 2 of {found.value:.1f}"
         else:
             size = int(value if kind == "size" else value * height * width / 8)
-            found = to_size(codec, picture, size, settings)
+            found = to_size(codec, picture, size - reserved, settings)
             reached = f"{len(found.data):,} bytes"
     except LatError as error:
         raise LatError(f"{name}: {error}") from None
@@ -193,32 +200,51 @@ def aimed(codec: Codec, picture: Picture, target: tuple[str, float], settings: S
 
 
 def decompress(job: Job, options: Options, progress: Callable | None = None) -> Row:
-    """A .lat file -> a picture.
+    """Decode a .lat file to a picture.
 
     Raises: LatError.
     """
-    admit(job, options)
-    data = files.read_bytes(job.source)
     from codec.picture import pictures
 
-    format = pictures.output_format(job.target)
-    try:
-        file = container.parse(data)  # refuse what is no .lat before the second it takes to load torch
-        header = file.header
-        if header.width * header.height > options.max_pixels:
-            size = f"{header.width} × {header.height}"
-            raise LimitError(
-                f"{size} is more than {options.max_pixels} pixels; raise --max-pixels if you trust the file"
-            )
-        found: list[tuple[int, str]] = []
-        image = decoded(file, options, found, progress)
-        damaged = [note for _, note in sorted(found)]  # tiles are decoded in any order
-        encoded, notes = pictures.encode(image, format, options.picture_quality)
-    except LatError as error:
-        raise type(error)(f"{shown(job.source)}: {error}") from None
-    files.write_bytes(job.target, encoded, options.overwrite, job.source)
-    status = "damaged" if damaged else "done"
-    return Row(job.source, job.target, status, len(data), len(encoded), *image.size, notes=damaged + notes)
+    name, format = shown(job.source), pictures.output_format(job.target)
+
+    def make(source: Source) -> tuple[Row, bytes]:
+        try:
+            file = container.parse(source.data)  # refuse what is no .lat before the second it takes to load torch
+            refuse_large(file.header, options.max_pixels)
+            found: list[tuple[int, str]] = []
+            image = decoded(file, options, found, progress)
+            damaged = [note for _, note in sorted(found)]  # tiles are decoded in any order
+            encoded, notes = pictures.encode(image, format, options.picture_quality)
+        except LatError as error:
+            raise type(error)(f"{name}: {error}") from None
+        width, height = image.size
+        status = "damaged" if damaged else "done"
+        return Row(job.source, job.target, status, width=width, height=height, notes=damaged + notes), encoded
+
+    return make_output(job, options, options.describe_decoding(), lambda: read_lat(job.source), make)
+
+
+def read_lat(path: str) -> Source:
+    """Read a .lat file; what is none is refused by its first bytes.
+
+    Raises: LatError.
+    """
+
+    def check_head(head: bytes) -> None:
+        try:
+            container.check_signature(head)
+        except LatError as error:
+            raise type(error)(f"{shown(path)}: {error}") from None
+
+    return files.read(path, check_head)
+
+
+def refuse_large(header: container.Header, max_pixels: int) -> None:
+    """Raise LimitError for a picture of more than `max_pixels`."""
+    if header.width * header.height > max_pixels:
+        size = f"{header.width} × {header.height}"
+        raise LimitError(f"{size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
 
 
 def decoded(
@@ -249,25 +275,10 @@ def verify(job: Job, options: Options, progress: Callable | None = None) -> Row:
 
     Raises: LatError.
     """
-    data = files.read_bytes(job.source)
+    data = read_lat(job.source).data
     try:
         parsed = container.parse(data)
         parsed.verify()
     except LatError as error:
         raise type(error)(f"{shown(job.source)}: {error}") from None
     return Row(job.source, "", "done", len(data), 0, parsed.header.width, parsed.header.height)
-
-
-def admit(job: Job, options: Options) -> None:
-    """Raises: LatError where the output exists already (unless it may be replaced), or is the input."""
-    files.refuse_existing(job.target, options.overwrite)
-    if "-" not in (job.source, job.target) and not files.is_stream(job.target):
-        with suppress(OSError):
-            if os.path.samefile(job.source, job.target):
-                raise LatError(f"{job.target}: is the input itself; -o writes elsewhere")
-
-
-def summary(rows: Iterable[Row]) -> list[str]:
-    """What was lost or changed in the files of a run, by kind: "3 files: only the first of several frames is kept"."""
-    counts = Counter(kind for row in rows for kind in dict.fromkeys(map(kinds.kind_of_note, row.notes)))
-    return [f"{count} {'file' if count == 1 else 'files'}: {kind}" for kind, count in counts.most_common()]

@@ -7,6 +7,7 @@ something else is a failure by name, not something passed over.
 from __future__ import annotations
 
 import importlib
+import io
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -74,6 +75,29 @@ def passed_over(place: PurePath) -> str:
     if suffix in PLUGINS:
         return f"{suffix} (needs a plugin: pip install {PLUGINS[suffix][0]})"
     return suffix or "without suffix"
+
+
+def may_be_picture(head: bytes) -> bool:
+    """Whether a file that begins so, with more to come, could be a picture that Pillow opens."""
+    from PIL import Image, UnidentifiedImageError
+
+    register_plugins()
+    unsure = []  # formats that have to see more than the first bytes
+    for name, (_, accept) in Image.OPEN.items():
+        if accept is None:
+            unsure.append(name)
+            continue
+        with suppress(Exception):  # what a plugin raises says nothing
+            found = accept(head[:16])
+            if found and not isinstance(found, str):  # a text says why it cannot be opened
+                return True
+    try:
+        Image.open(io.BytesIO(head), formats=unsure).close()
+    except UnidentifiedImageError:
+        return False
+    except Exception:
+        return True
+    return True
 
 
 def unknown(name: str) -> str:

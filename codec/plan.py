@@ -27,7 +27,7 @@ AnyPath = TypeVar("AnyPath", bound=PurePath)
 class Job:
     """One input and its output (none: ""). With an `error`, nothing is done and the error is what becomes of it.
 
-    `stamp`: size and time of the input, where its place has told them.
+    `stamp`: the state of the input, where its place has told it.
     """
 
     source: str
@@ -63,8 +63,10 @@ def find(sources: Iterable[str], recursive: bool, suffixes: set[str]) -> Found:
                 found.failed.append(Job(source, "", f"{source}: no such file"))
             base = fixed_part(path)
             for match in matches:
-                if not match.is_dir():
+                if match.is_file() or not match.exists():
                     found.files.setdefault(match, base)
+                elif not match.is_dir():
+                    found.passed_over.append("no regular file")
     return found
 
 

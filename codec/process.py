@@ -7,16 +7,20 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TextIO
 
-from codec import files
+from codec import claims
 
 ASCII = {"→": "->", "×": "x", "…": "...", "σ": "sigma", "λ": "lambda", "≤": "<=", "–": "-", "’": "'"}
+DEADLINE = 3.0  # seconds
 TEXT_LIMIT = 64 * 2**20  # bytes of one text or profile in a picture file; Pillow's own limit is 1 MB
 
 
@@ -84,6 +88,46 @@ def spelled(error: UnicodeError) -> tuple[str, int]:
     return "".join(ASCII.get(c) or c.encode("ascii", "backslashreplace").decode() for c in bad), error.end
 
 
+_output: TextIO | None = None  # where the command writes while standard output is its own
+
+
+def standard_output() -> TextIO | None:
+    """Where the command's output goes; None where it is closed."""
+    return _output or sys.stdout
+
+
+@contextmanager
+def own_standard_output() -> Iterator[None]:
+    """Keep standard output for the command: what libraries print there, Python's or C's, goes to standard error."""
+    global _output
+    before = sys.stdout
+    if before is None or _output:
+        yield
+        return
+    before.flush()
+    kept = None
+    with suppress(OSError, ValueError):  # in tests it is none of the system's
+        if before.fileno() == 1:
+            kept = os.dup(1)
+    _output = before
+    if kept is not None:
+        _output = os.fdopen(
+            kept, "w", encoding=before.encoding, errors=before.errors, buffering=1 if before.line_buffering else -1
+        )
+        os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout, output, _output = before, _output, None
+        if kept is not None:
+            with suppress(OSError, ValueError):
+                output.flush()
+            os.dup2(kept, 1)
+            with suppress(OSError, ValueError):
+                output.close()
+
+
 def discard(stream) -> None:
     """Send the rest of a stream that cannot be written nowhere; Python would try it again at its end."""
     with suppress(OSError, ValueError, AttributeError):
@@ -94,16 +138,49 @@ def discard(stream) -> None:
 
 def end(code: int) -> None:
     """End now, leaving no temporary file."""
-    files.abandon()
+    claims.abandon()
     os._exit(code)
 
 
-def end_at_once_when_told() -> None:
-    """On SIGTERM and SIGHUP; workers see it and end too."""
-    for name in ("SIGTERM", "SIGHUP"):
+def end_when_told(worker: bool = False) -> None:
+    """End at once on SIGTERM and SIGHUP, in a worker on Ctrl-C too; what is ignored, as by `nohup`, stays so.
+
+    Python hears of a signal when the call that it is in returns, and some calls take minutes: what is not answered
+    within DEADLINE seconds, Ctrl-C too, ends the process from a thread of its own. Outputs are whole or not there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    answered: set[int] = set()
+
+    def interrupt(number: int, frame) -> None:
+        answered.add(number)
+        signal.default_int_handler(number, frame)
+
+    def terminate(number: int, frame) -> None:
+        end(128 + number)
+
+    watched = set()
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
         number = getattr(signal, name, None)
-        if number is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(number, lambda received, frame: end(128 + received))
+        own = worker and name == "SIGINT"  # which it was started without
+        if number is not None and (own or signal.getsignal(number) is not signal.SIG_IGN):
+            signal.signal(number, interrupt if name == "SIGINT" and not worker else terminate)
+            watched.add(number)
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while received := heard.recv(1):
+            number = received[0]
+            if number in watched:
+                time.sleep(DEADLINE)
+                if number not in answered:
+                    end(128 + number)
+                answered.discard(number)
+        told.close()  # it has to live as long as this thread
+
+    threading.Thread(target=watch, name="end when told", daemon=True).start()
 
 
 @contextmanager
@@ -130,3 +207,15 @@ def end_with_parent() -> None:
         end(1)
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+def can_share() -> bool:
+    """Whether processes can be given work: the semaphores that this takes need shared memory (/dev/shm on Linux)."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except (ImportError, OSError):  # ImportError: Python was built without them, as on Android
+        return False
+    return True
+
+
+ALONE = "no shared memory (/dev/shm) for several processes: one does it all"

@@ -11,6 +11,7 @@ import hashlib
 import json
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,6 +134,22 @@ def locate(name: str) -> Path:
     if not path.is_file():
         raise MissingModelError(f"no weights named {name}; installed: {', '.join(cards()) or 'none'}")
     return path
+
+
+def identify(name: str) -> str:
+    """What tells weights from all others: the name of installed ones, the fingerprint of a file's.
+
+    Raises: MissingModelError.
+    """
+    if not name.endswith(".safetensors"):
+        return newest(name)
+    path = locate(name)
+    return _fingerprint(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _fingerprint(path: Path, mtime: int) -> str:
+    return read(path)[1].hex()
 
 
 def read(path: Path) -> tuple[bytes, bytes]:

@@ -13,11 +13,12 @@ import fsspec
 import pytest
 from PIL import Image
 
-from codec import Codec, LatError
+from codec import Codec, LatError, record
 from codec.bulk import driver as bulk
-from codec.bulk import engines, worker
-from codec.job import Options, Row
+from codec.bulk import pools, worker
+from codec.job import Options
 from codec.plan import Job
+from codec.rows import Row
 from codec.settings import Settings
 from tests.conftest import ROOT, lat
 from tests.test_batch import GOOD, below
@@ -46,7 +47,7 @@ def test_a_tree_and_its_log(tree, tmp_path, codec):
     }
     assert rows["broken.jpg"]["error"].count("broken.jpg") == 1
     with Image.open(tree / "a.png") as image:
-        assert (out / "a.lat").read_bytes() == codec.encode(image, 30)
+        assert record.remove((out / "a.lat").read_bytes()) == codec.encode(image, 30)
 
     (out / "a.lat").unlink()
     before = {name: (out / name).stat().st_mtime_ns for name in GOOD[1:]}
@@ -97,7 +98,7 @@ def test_urls(crop):
 
 @pytest.mark.parametrize(
     ("source", "expected"),
-    [("{tmp}/none", "no pictures here"), ("nonsense://x", "nonsense"), ("{tmp}", "no pictures here")],
+    [("{tmp}/none", "no such folder"), ("nonsense://x", "nonsense"), ("{tmp}", "no pictures here")],
 )
 def test_bad_places_are_one_sentence(tmp_path, source, expected):
     done = lat_bulk(source.format(tmp=tmp_path), tmp_path / "out")
@@ -110,7 +111,7 @@ def test_bad_places_are_one_sentence(tmp_path, source, expected):
 def test_engine_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(LatError, match=r"lat-codec\[ray\]"):
-        engines.RayEngine(lambda: None, 1)
+        pools.RayPool(lambda: None, 1)
 
 
 def workers_of(driver: int, engine: str) -> list[int]:
@@ -141,7 +142,7 @@ def test_a_killed_worker_costs_nothing(tmp_path, photo, engine):
         photo.crop((i, 0, i + 384, 256)).save(source / f"{i:02}.png")
     (source / "99.png").write_bytes(b"corrupt")
     module = "tests.quick" if engine == "local" else "codec"
-    command = [sys.executable, "-m", module, "bulk", source, out, "--engine", engine, "--workers", "2"]
+    command = [sys.executable, "-m", module, "bulk", source, out, "--on", engine, "--workers", "2"]
     with subprocess.Popen([*command, "--batch", "4"], cwd=ROOT, stderr=subprocess.PIPE, text=True) as driver:
         while not list(out.glob("*.lat")) and driver.poll() is None:
             with suppress(subprocess.TimeoutExpired):
@@ -173,7 +174,7 @@ class Engine:
 
     def result(self, work):
         if any(job.source.startswith("deadly") for job in work.jobs):
-            raise engines.WorkerDied("killed")
+            raise pools.WorkerDied("killed")
         return [Row(job.source, job.target) for job in work.jobs]
 
     def replace(self, worker):
@@ -190,14 +191,14 @@ def driven(tmp_path, names, size) -> list[Row]:
 
 
 def test_a_picture_that_kills_its_worker_is_a_failed_row(tmp_path, monkeypatch):
-    monkeypatch.setitem(bulk.ENGINES, "fake", Engine)
+    monkeypatch.setitem(bulk.POOLS, "fake", Engine)
     rows = driven(tmp_path, ["a", "deadly", "b"], 3)
     assert {row.source: row.status for row in rows} == {"a.png": "done", "deadly.png": "failed", "b.png": "done"}
     assert Engine.last.replaced == 3
 
 
 def test_workers_that_cannot_start_end_the_run(tmp_path, monkeypatch):
-    monkeypatch.setitem(bulk.ENGINES, "fake", Engine)
+    monkeypatch.setitem(bulk.POOLS, "fake", Engine)
     with pytest.raises(LatError, match="died one after another"):
         driven(tmp_path, [f"deadly{i}" for i in range(100)], 1)
     assert Engine.last.replaced == bulk.MAX_DEATHS

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from codec import container, job, process
+from codec import container, job, process, rows
 from codec.bulk import driver
 from codec.plan import Job
 from tests.conftest import ROOT, lat, run
@@ -53,10 +53,10 @@ def test_files_cut_anywhere_cost_themselves(good, tmp_path, crop, quick_codec, s
         lat("bulk", good, tmp_path / "bulk", "--workers", 1),
     ):
         assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout
-    rows = {Path(row["source"]).name: row for row in map(json.loads, lat_log(tmp_path / "bulk"))}
-    assert len(rows) == 42 and {row["status"] for row in rows.values()} == {"done", "failed"}
-    assert rows["0.png"]["status"] == rows["zz.png"]["status"] == "done"
-    assert rows[f"cut00.{suffix}"]["error"].startswith(f"cut00.{suffix}: ")
+    logged = {Path(row["source"]).name: row for row in map(json.loads, lat_log(tmp_path / "bulk"))}
+    assert len(logged) == 42 and {row["status"] for row in logged.values()} == {"done", "failed"}
+    assert logged["0.png"]["status"] == logged["zz.png"]["status"] == "done"
+    assert logged[f"cut00.{suffix}"]["error"].startswith(f"cut00.{suffix}: ")
     made = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert made == sorted(p.name for p in (tmp_path / "bulk").glob("*.lat"))
 
@@ -158,8 +158,8 @@ def test_a_name_that_is_not_utf8(good, tmp_path):
     assert listed.returncode == 0 and b"caf\\udce9.png" in listed.stdout and not listed.stderr
     failed = child("verify", name, text=True)
     assert failed.returncode == 1 and "caf\\udce9.png: not a .lat file" in failed.stderr
-    row = job.Row(os.fsdecode(name), "x")
-    assert json.loads(job.json_text({"source": row.source}).encode())["source"] == row.source
+    row = rows.Row(os.fsdecode(name), "x")
+    assert json.loads(rows.json_text({"source": row.source}).encode())["source"] == row.source
 
 
 @posix

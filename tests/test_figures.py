@@ -208,7 +208,7 @@ def test_bulk(images, out, monkeypatch):
     monkeypatch.setattr(bench.bulk, "killed", lambda source, target, engine: {"engine": engine})
 
     def start(source, target, engine, workers):
-        done = lat("bulk", source, target, "--engine", engine, "--workers", workers)
+        done = lat("bulk", source, target, "--on", engine, "--workers", workers)
         return SimpleNamespace(communicate=lambda: (None, done.stderr))
 
     monkeypatch.setattr(bench.bulk, "start", start)

@@ -79,7 +79,7 @@ def test_workers_end_with_their_parent_however_it_ends(tmp_path, name, kind):
         """
 import time
 from codec import job, plan, process
-from codec.bulk import engines, worker
+from codec.bulk import pools, worker
 from codec.command import batch
 
 class Waiting:
@@ -91,11 +91,11 @@ def wait(job, options, progress):
     Waiting().run(job)
 
 if __name__ == "__main__":
-    process.end_at_once_when_told()
+    process.end_when_told()
     if sys.argv[1] == "batch":
         list(batch.run(wait, [plan.Job("a", ""), plan.Job("b", "")], job.Options(), 2))
     else:
-        pool = engines.LocalEngine(Waiting, 2)
+        pool = pools.LocalPool(Waiting, 2)
         pool.ready([pool.submit(i, worker.Batch("x", ())) for i in range(2)])
 """
     )
@@ -106,7 +106,7 @@ if __name__ == "__main__":
 @posix
 def test_a_terminated_process_leaves_no_half_file(tmp_path):
     code = (
-        "import sys, time; from codec import files, process; process.end_at_once_when_told()\n"
+        "import sys, time; from codec import files, process; process.end_when_told()\n"
         "with files.writing(sys.argv[1], False) as file:\n"
         "    file.write(b'half'); print('begun', flush=True); time.sleep(600)"
     )

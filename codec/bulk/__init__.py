@@ -4,7 +4,7 @@ SRC and DST are fsspec paths (a folder, s3://…, gs://…). One driver; many wo
 
     list SRC, less what DST has ──► batches of names ──► Worker: read ahead, encode, write, log ──► Row a picture
 
-Only names and rows travel between driver and workers. Where workers run is the engine's business: processes of this
-machine (`LocalEngine`) or actors of a Ray cluster (`RayEngine`). A worker that dies costs the batch it had, which is
+Only names and rows travel between driver and workers. Where workers run is the pool's business: processes of this
+machine (`LocalPool`) or actors of a Ray cluster (`RayPool`). A worker that dies costs the batch it had, which is
 tried again in halves, down to the picture that takes its worker along: a failed row like any other.
 """

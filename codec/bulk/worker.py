@@ -8,15 +8,19 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
+from codec import files, loaded, process, record
 from codec import job as jobs
-from codec import loaded, process
 from codec.bulk.store import Store
-from codec.errors import about
-from codec.job import Options, Row, json_text
+from codec.errors import ExistsError, about
+from codec.files import Source
+from codec.job import Options
+from codec.output import MEANWHILE, make_output, refuse_other
 from codec.plan import Job
+from codec.record import Record
+from codec.rows import Row, json_text
 from codec.weights import Weights
 
 PARTS = "log.parts"  # below DST: one row a picture, a file for each batch of a run that has not ended
@@ -37,6 +41,7 @@ class Plan:
     target: str
     options: Options
     shards: bool = False
+    settings: str = ""  # Options.describe_encoding, where the weights are
 
 
 class Worker:
@@ -49,8 +54,7 @@ class Worker:
         self.stopped = False
 
     def run(self, work: Batch) -> list[Row]:
-        """Encode, write, and log: first what is begun, so that what is written has an owner whatever happens."""
-        log(self.target, work.name, [Row(j.source, j.target, "begun", stamp=j.stamp) for j in work.jobs])
+        """Encode, write, and log."""
         rows, members = [], []
         for job, reading in zip(work.jobs, ahead(self.source.read, (job.source for job in work.jobs))):
             row, encoded = self._encode(job, reading)
@@ -62,27 +66,57 @@ class Worker:
                 break
         if members:
             self.target.write(f"{work.name}.tar", pack(members))
+        if self.target.local:
+            files.flush_folders(self.target.path(job.target) or "" for job in work.jobs if not self.plan.shards)
         log(self.target, work.name, rows)
         return rows
 
-    def _encode(self, job: Job, reading: Future[bytes]) -> tuple[Row, bytes]:
-        start, row = time.perf_counter(), Row(job.source, job.target, stamp=job.stamp)
-        encoded = b""
+    def _encode(self, job: Job, reading: Future[Source]) -> tuple[Row, bytes]:
+        start, encoded = time.perf_counter(), b""
         try:
-            data = reading.result()
-            picture = jobs.opened(data, job.source, self.plan.options)
-            encoded = jobs.encode(self.codec, picture, job.source, self.plan.options)
-            if not self.plan.shards:
-                self.target.write(job.target, encoded, self.source.path(job.source))
-            row.bytes_in, row.bytes_out, row.notes = len(data), len(encoded), picture.notes
-            row.height, row.width = picture.pixels.shape[:2]
+            row, encoded = self._make_output(job, reading.result)
+            if row.status == "skipped":
+                row.notes = [MEANWHILE]
+            source = reading.result()
+            row.bytes_in, row.digest, row.settings = len(source.data), source.digest.hex(), self.plan.settings
         except BaseException as error:  # whatever a store, a picture or a plugin raises: it is this picture's row
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
-            row.status, row.error = "failed", about(error, job.source)
-            encoded = b""
+            row = Row(
+                job.source, job.target, "failed", error=about(error, job.source, self.source.path(job.source) or "")
+            )
+        row.source, row.target, row.stamp = job.source, job.target, job.stamp
         row.seconds = round(time.perf_counter() - start, 4)
         return row, encoded
+
+    def _make_output(self, job: Job, read: Callable[[], Source]) -> tuple[Row, bytes]:
+        """(What became of one picture, its bytes for a shard.)
+
+        Raises: LatError, and what stores and plugins raise.
+        """
+        plan = self.plan
+
+        def make(source: Source) -> tuple[Row, bytes]:
+            return jobs.encode_source(source, job, plan.options, plan.settings, lambda: self.codec)
+
+        path = self.target.path(job.target)
+        if path and not plan.shards:
+            own = Job(self.source.path(job.source) or job.source, path)
+            return make_output(own, replace(plan.options, resume=True), plan.settings, read, make), b""
+        source = read()
+        row, encoded = make(source)
+        encoded = record.add(encoded, Record(len(source.data), source.digest, plan.settings))
+        row.bytes_out = len(encoded)
+        source.refuse_changed()
+        if plan.shards:
+            return row, encoded
+        try:
+            self.target.write(job.target, encoded, plan.options.overwrite)
+        except ExistsError:
+            known = record.find(self.target.read_head(job.target, record.READ))
+            refuse_other(job, known, plan.settings, source)
+            row.status = "skipped"
+        return row, b""
 
 
 def ahead(function: Callable, items: Iterable, count: int = READ_AHEAD) -> Iterator[Future]:

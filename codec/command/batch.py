@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from codec import process
-from codec.job import Options, Row, Work, attempt
+from codec.job import Options, Work, attempt
 from codec.plan import Job
+from codec.rows import Row
 
 
 def run(work: Work, jobs: list[Job], options: Options, workers: int) -> Iterator[Row]:

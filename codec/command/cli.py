@@ -19,7 +19,8 @@ from codec.command.runs import Run, closing, process_all, progress_bar, report
 from codec.command.web import web
 from codec.errors import LatError
 from codec.files import shown
-from codec.job import Options, json_text
+from codec.job import Options
+from codec.rows import json_text
 from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
 from codec.tiles import tile_kinds
 
@@ -207,7 +208,8 @@ def verify(sources, **run) -> None:
     click.argument("target", metavar="DST"),
     encoder_options,
     click.option(
-        "--engine",
+        "--on",
+        "where",
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
@@ -224,7 +226,7 @@ def verify(sources, **run) -> None:
     max_pixels_option,
     click.option("--quiet", is_flag=True, help="Print errors only."),
 )
-def bulk(source, target, engine, workers, shards, size, quiet, **encoder) -> None:
+def bulk(source, target, where, workers, shards, size, quiet, **encoder) -> None:
     """Compress all pictures below SRC into DST, on one machine or many.
 
     Both may be folders or URLs (s3://bucket/photos). The same command again goes on where a run was stopped.
@@ -233,11 +235,17 @@ def bulk(source, target, engine, workers, shards, size, quiet, **encoder) -> Non
     from codec.bulk import driver as bulk
 
     process.own()
-    plan = bulk.Plan(source, target, encoding(**encoder), shards)
+    if where == "local" and workers != 1 and not process.can_share():
+        say(f"lat: {process.ALONE}", err=True)
+        workers = 1
+    options = encoding(**encoder)
+    plan = bulk.Plan(source, target, options, shards, options.describe_encoding())
     start = time.perf_counter()
     todo = bulk.missing(plan, kinds.picture_suffixes())
     jobs, rows, interrupted = todo.jobs, list(todo.failed), False
     planned = len(jobs) + len(rows)
+    for warning in todo.warnings:
+        say(f"lat: {warning}", err=True)
     if todo.done and not quiet:
         say(f"{todo.done} done already, {len(jobs)} to do", err=True)
     for row in rows:
@@ -248,7 +256,7 @@ def bulk(source, target, engine, workers, shards, size, quiet, **encoder) -> Non
         sys.exit(NOTHING_TO_DO)
     with progress_bar("pictures", quiet) as progress:
         try:
-            for finished in bulk.run(plan, jobs, engine, workers, size or (1000 if shards else 32)):
+            for finished in bulk.run(plan, jobs, where, workers, size or (1000 if shards else 32)):
                 rows += finished
                 for row in finished:
                     report(row, False, quiet=True)
@@ -348,7 +356,7 @@ main.add_command(web)
 def entry() -> None:
     """The command as a process of its own."""
     process.own_streams()
-    process.end_at_once_when_told()
+    process.end_when_told()
     main(prog_name="lat")
 
 

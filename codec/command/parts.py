@@ -8,7 +8,7 @@ from collections.abc import Callable
 import click
 
 from codec import process
-from codec.errors import LatError, reason
+from codec.errors import NO_MEMORY, LatError, reason
 
 FAILED, NOTHING_TO_DO = 1, 3
 UNSAID = "lat.unsaid"  # in a context's `meta`: something that was to be said on standard output was not
@@ -20,7 +20,8 @@ class LatCommand(click.Command):
     def invoke(self, ctx: click.Context):
         code = 0
         try:
-            super().invoke(ctx)
+            with process.own_standard_output():
+                super().invoke(ctx)
         except (click.ClickException, click.Abort, KeyboardInterrupt):
             raise
         except (click.exceptions.Exit, SystemExit) as ended:
@@ -28,11 +29,9 @@ class LatCommand(click.Command):
         except LatError as error:
             say(f"lat: {error}", err=True)
             code = FAILED
-        except MemoryError:
-            say("lat: not enough memory for this picture", err=True)
-            code = FAILED
         except BaseException as error:  # what plugins written in Rust raise is no Exception
-            say(f"lat: {type(error).__name__}: {reason(error)}", err=True)
+            said = reason(error)
+            say(f"lat: {said}" if said == NO_MEMORY else f"lat: {type(error).__name__}: {said}", err=True)
             code = FAILED
         ctx.exit(FAILED if ctx.find_root().meta.get(UNSAID) and code in (0, NOTHING_TO_DO) else code)
 
@@ -40,9 +39,9 @@ class LatCommand(click.Command):
 def say(text: str, err: bool = False) -> None:
     """Print a line. Where that is impossible the work goes on, and the exit code tells."""
     try:
-        click.echo(text, err=err)
+        click.echo(text, file=sys.stderr if err else process.standard_output())
     except (OSError, ValueError) as error:  # a full disk, a reader that went away, a closed stream
-        process.discard(sys.stderr if err else sys.stdout)
+        process.discard(sys.stderr if err else process.standard_output())
         context = click.get_current_context(silent=True)
         if not err and context:
             context.find_root().meta[UNSAID] = True

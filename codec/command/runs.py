@@ -17,8 +17,10 @@ from codec.command import batch
 from codec.command.parts import FAILED, NOTHING_TO_DO, say
 from codec.errors import LatError
 from codec.files import shown
-from codec.job import Options, Row, json_text
+from codec.job import Options
+from codec.output import MEANWHILE
 from codec.plan import Found, Job
+from codec.rows import Row, json_text, summary
 
 
 @contextmanager
@@ -130,22 +132,28 @@ def show_plan(planned: list[Job], found: Found) -> int:
 def one_file(run: Run, only: Job, options: Options) -> int:
     """Exit code."""
     binary = only.target == "-" or bool(only.target and files.STREAM.fullmatch(only.target))
-    if binary and sys.stdout is not None and sys.stdout.isatty():
+    output = process.standard_output()
+    if binary and output is not None and output.isatty():
         raise click.UsageError("not writing binary data to a terminal: give -o FILE or redirect standard output")
     with progress_bar("tiles", run.quiet or run.as_json) as progress:
-        row = job.attempt(run.work, only, options, progress, resume=False)
+        row = job.attempt(run.work, only, options, progress)
+    files.flush_folders([row.target])
     report(row, run.as_json and not binary, run.quiet)
     return FAILED if row.status in ("failed", "damaged") else 0
 
 
 def many_files(run: Run, planned: list[Job], options: Options, passed_over: list[str]) -> int:
     """Exit code."""
-    if run.jobs > 1 and options.threads is None:
-        options = replace(options, threads=max(1, (os.cpu_count() or 1) // run.jobs))
+    options, workers = replace(options, resume=True), run.jobs
+    if workers > 1 and not process.can_share():
+        say(f"lat: {process.ALONE}", err=True)
+        workers = 1
+    if workers > 1 and options.threads is None:
+        options = replace(options, threads=max(1, (os.cpu_count() or 1) // workers))
     rows, pixels, start, interrupted = [], 0, time.perf_counter(), False
     with progress_bar("files", run.quiet or run.as_json) as progress:
         try:
-            for row in batch.run(run.work, planned, options, run.jobs):
+            for row in batch.run(run.work, planned, options, workers):
                 rows.append(row)
                 pixels += row.width * row.height
                 report(row, run.as_json, run.quiet or progress is not None)
@@ -154,6 +162,7 @@ def many_files(run: Run, planned: list[Job], options: Options, passed_over: list
                     progress(len(rows), len(planned), f"{rate:.1f} MP/s")
         except KeyboardInterrupt:
             interrupted = True
+    files.flush_folders(row.target for row in rows)
     quiet = run.quiet or run.as_json
     return closing(rows, len(planned), time.perf_counter() - start, interrupted, quiet, passed_over)
 
@@ -164,14 +173,14 @@ def closing(
     """Sums a batch up; its exit code."""
     if not quiet:
         summarise(rows, planned, seconds)
-        for line in (*job.summary(rows), kinds.passed_over_line(passed_over)):
+        for line in (*summary(rows), kinds.passed_over_line(passed_over)):
             if line:
                 say(line, err=True)
     if interrupted:
         say("lat: interrupted; run the same command again to go on", err=True)
     if interrupted or any(r.status in ("failed", "damaged") for r in rows):
         return FAILED
-    return 0 if any(r.status == "done" for r in rows) else NOTHING_TO_DO
+    return 0 if any(r.status == "done" or MEANWHILE in r.notes for r in rows) else NOTHING_TO_DO
 
 
 def summarise(rows: list[Row], planned: int, seconds: float) -> None:

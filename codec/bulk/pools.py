@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -13,14 +12,14 @@ from typing import Any, Protocol
 from codec import process
 from codec.bulk.worker import Batch, Worker
 from codec.errors import LatError, reason
-from codec.job import Row
+from codec.rows import Row
 
 
 class WorkerDied(Exception):
     """The process of a worker ended: killed, or out of memory."""
 
 
-class Engine(Protocol):
+class Pool(Protocol):
     """`count` workers, numbered from 0; what `submit` returns stands for the rows of that batch."""
 
     count: int
@@ -39,7 +38,7 @@ class Engine(Protocol):
     def stop(self) -> None: ...
 
 
-class LocalEngine:
+class LocalPool:
     """Workers as processes of this machine; a single one is a thread of this process."""
 
     def __init__(self, make_worker: Callable[[], Worker], workers: int | None):
@@ -83,7 +82,7 @@ _worker: Worker | None = None  # of this process
 def _start(make_worker: Callable[[], Worker], alone: bool = False) -> None:
     global _worker
     if alone:
-        signal.signal(signal.SIGINT, lambda *_: process.end(130))  # Ctrl-C ends it at once, and no half file is left
+        process.end_when_told(worker=True)
         process.end_with_parent()
     _worker = make_worker()
 
@@ -93,7 +92,7 @@ def _run(work: Batch) -> list[Row]:
     return _worker.run(work)
 
 
-class RayEngine:
+class RayPool:
     """Workers as actors of the Ray cluster that RAY_ADDRESS names, or this machine is part of, or of a new local one.
 
     Where the cluster has GPUs, they are shared out among the actors.
@@ -104,7 +103,7 @@ class RayEngine:
         try:
             import ray
         except ImportError:
-            raise LatError("--engine ray needs Ray: pip install 'lat-codec[ray]'") from None
+            raise LatError("--on ray needs Ray: pip install 'lat-codec[ray]'") from None
         self.ray = ray
         if not ray.is_initialized():
             ray.init(logging_level="WARNING", log_to_driver=False, include_dashboard=False)
@@ -145,4 +144,4 @@ class RayWorker:
         return self.worker.run(work)
 
 
-ENGINES: dict[str, Callable[[Callable[[], Worker], int | None], Engine]] = {"local": LocalEngine, "ray": RayEngine}
+POOLS: dict[str, Callable[[Callable[[], Worker], int | None], Pool]] = {"local": LocalPool, "ray": RayPool}
