@@ -2,8 +2,9 @@
 
 python -m bench.patterns --images tests/photos/kodim23.png
 
-Checkerboards, zone plates, noise, grain, stars, dithered pictures, palettes, faxes, tiny pictures: all made by code from
-one photograph, the same every time. Each is encoded at all of QUALITIES and compared with lossless WebP as Pillow has it.
+Checkerboards, zone plates, noise, grain, stars, dithered pictures, palettes, faxes, tiny pictures: all made by code
+from one photograph, the same every time. Each is encoded at all of QUALITIES and compared with lossless WebP as Pillow
+has it.
 """
 
 from __future__ import annotations

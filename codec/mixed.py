@@ -43,7 +43,7 @@ def cheapest(codec: Codec, picture: Picture, settings: Settings, learned: Contai
 def mixture(
     codec: Codec, picture: Picture, settings: Settings, blocks: graphics.Blocks | None, cost: float
 ) -> Container | None:
-    """Patches over the blocks, tiles under the rest; None where there is no rest, or patches alone cost more than `cost`."""
+    """Patches over the blocks, tiles under the rest; None where one of them is nothing, or patches cost too much."""
     if blocks is None or blocks.all():
         return None
     mask = graphics.spread(blocks, picture.pixels)

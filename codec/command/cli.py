@@ -134,6 +134,11 @@ encoder_options = together(
         "--strip", callback=parse_strip, default="", help="Metadata to leave out: icc, exif, xmp, text, or all."
     ),
     click.option("--exact", is_flag=True, help="Keep colours that full transparency hides, for more bytes."),
+    click.option(
+        "--even-if-larger",
+        is_flag=True,
+        help="Make the file of a JPEG, WebP, AVIF … even where it is not 5 % smaller.",
+    ),
     click.option("--strict", is_flag=True, help="Refuse animated pictures instead of keeping their first frame."),
 )
 
