@@ -223,7 +223,7 @@ def main(path: Path, model: str) -> None:
     """Bytes of every picture at every quality, beside lossless WebP; exit code 1 where one has too many."""
     with Image.open(path) as opened:
         photo = np.asarray(opened.convert("RGB"))
-    codec, failed = Codec.load(model), 0
+    codec, failed = Codec.load(model, threads=1), 0
     for name, pixels in family(photo).items():
         limit = lossless_webp(as_picture(pixels).pixels)
         sizes = []

@@ -1,9 +1,10 @@
 """Whether a picture may take fewer bits without loss: photographs fail fast, by a sample of them. No torch here.
 
 The bits of a learned file, and these with λ · squared error of the sample after analysis and synthesis, are compared
-with what lossless WebP takes at its fastest. No photograph of Kodak and gb82 reaches either bound at any quality; noise,
-checkerboards, zone plates and the like reach one. What one part of a picture has of another (a tile that is repeated)
-no sample shows; a count of windows of bytes that occur twice does. All of it takes 4 to 8 % of the time of encoding.
+with what lossless WebP takes at its fastest. No photograph of Kodak and gb82 reaches either bound at any quality;
+noise, checkerboards, zone plates and the like reach one. What one part of a picture has of another (a tile that is
+repeated) no sample shows; a count of windows of bytes that occur twice does. All of it takes 4 to 8 % of the time of
+encoding.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def is_close(codec: Codec, pixels: np.ndarray, row: int, bits: int) -> bool:
 
 
 def exact_bits(pixels: np.ndarray) -> float:
-    """Bits of a picture (H, W, C) without loss, as expected: photographs take 0.7 to 1.1 times as many, patterns fewer."""
+    """Bits that a picture (H, W, C) should take without loss; photographs take 0.7 to 1.1 times as many."""
     seen = sample(pixels)
     share = pixels[..., 0].size / seen[..., 0].size
     return 8 * len(lossless.webp(seen, lossless.GLANCE)) * share * distinct(pixels)
