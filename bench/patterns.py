@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -92,7 +93,9 @@ def pixel_art(random: np.random.Generator, factor: int, colours: int = 12) -> np
 def dithered(photo: np.ndarray, colours: int) -> np.ndarray:
     image = Image.fromarray(photo)
     return np.asarray(
-        image.convert("1").convert("L") if colours == 2 else image.quantize(colours, dither=1).convert("RGB")
+        image.convert("1").convert("L")
+        if colours == 2
+        else image.quantize(colours, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
     )
 
 
@@ -118,8 +121,13 @@ def coloured(pixels: np.ndarray) -> np.ndarray:
     return np.stack([pixels, np.roll(pixels, 1, 0), 255 - pixels], 2)
 
 
+def each(name: str, values: Iterable[int], draw: Callable[[int, np.random.Generator, np.ndarray], np.ndarray]) -> dict:
+    """A drawing for each value; "{}" in the name stands for it."""
+    return {name.format(value): partial(draw, value) for value in values}
+
+
 DRAWINGS: dict[str, Draw] = {
-    **{f"checkerboard {n}": lambda r, p, n=n: checkerboard(n) for n in range(1, 8)},
+    **each("checkerboard {}", range(1, 8), lambda n, r, p: checkerboard(n)),
     "checkerboard 1, faint": lambda r, p: checkerboard(1, 120, 136),
     "checkerboard 3, colour": lambda r, p: coloured(checkerboard(3)),
     "stripes 2.3": lambda r, p: stripes(2.3),
@@ -134,8 +142,8 @@ DRAWINGS: dict[str, Draw] = {
     "gradient, colour": lambda r, p: rounded(np.stack([*grid(), np.add(*grid())], 2) * 0.9),
     "gradient, dithered": lambda r, p: rounded(np.add(*grid()) / 3 + r.random((SIDE, SIDE))),
     "gradient with banding": lambda r, p: rounded(np.add(*grid()) // 16 * 16),
-    **{f"noise {s}": lambda r, p, s=s: rounded(r.normal(128, s, (SIDE, SIDE))) for s in (1, 5, 20, 60)},
-    **{f"noise {s}, colour": lambda r, p, s=s: rounded(r.normal(128, s, (SIDE, SIDE, 3))) for s in (1, 5, 20, 60)},
+    **each("noise {}", (1, 5, 20, 60), lambda s, r, p: rounded(r.normal(128, s, (SIDE, SIDE)))),
+    **each("noise {}, colour", (1, 5, 20, 60), lambda s, r, p: rounded(r.normal(128, s, (SIDE, SIDE, 3)))),
     "noise, uniform": lambda r, p: r.integers(0, 256, (SIDE, SIDE), dtype=np.uint8),
     "noise, uniform colour": lambda r, p: r.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8),
     "noise, 1 bit": lambda r, p: r.integers(0, 2, (SIDE, SIDE), dtype=np.uint8) * 255,
@@ -154,12 +162,14 @@ DRAWINGS: dict[str, Draw] = {
     "stars, many": lambda r, p: stars(r, 2000),
     "stars in a sky": lambda r, p: stars(r, 150, 2.0),
     "fax": lambda r, p: fax(r),
-    **{f"dithered to {n}": lambda r, p, n=n: dithered(p[:SIDE, :SIDE], n) for n in (2, 8, 64)},
-    **{f"ordered dither, {n} levels": lambda r, p, n=n: ordered(p[:SIDE, :SIDE], n) for n in (2, 4, 8)},
-    "palette of 16": lambda r, p: np.asarray(Image.fromarray(p[:SIDE, :SIDE]).quantize(16, dither=0).convert("RGB")),
+    **each("dithered to {}", (2, 8, 64), lambda n, r, p: dithered(p[:SIDE, :SIDE], n)),
+    **each("ordered dither, {} levels", (2, 4, 8), lambda n, r, p: ordered(p[:SIDE, :SIDE], n)),
+    "palette of 16": lambda r, p: np.asarray(
+        Image.fromarray(p[:SIDE, :SIDE]).quantize(16, dither=Image.Dither.NONE).convert("RGB")
+    ),
     "palette of 256": lambda r, p: np.asarray(Image.fromarray(p[:SIDE, :SIDE]).quantize(256).convert("RGB")),
     "posterised": lambda r, p: p[:SIDE, :SIDE] & 0xC0,
-    **{f"pixel art × {n}": lambda r, p, n=n: pixel_art(r, n) for n in (1, 2, 3, 8)},
+    **each("pixel art × {}", (1, 2, 3, 8), lambda n, r, p: pixel_art(r, n)),
     "photograph × 4": lambda r, p: p[:SIDE:4, :SIDE:4].repeat(4, 0).repeat(4, 1),
     "photograph × 2": lambda r, p: p[:SIDE:2, :SIDE:2].repeat(2, 0).repeat(2, 1),
     "photograph, one tile repeated": lambda r, p: np.tile(p[:64, :64], (4, 4, 1)),
@@ -208,12 +218,6 @@ def lossless_webp(pixels: np.ndarray) -> int:
         out, "WEBP", lossless=True, exact=True, method=6, quality=100
     )
     return out.tell()
-
-
-def excess(codec: Codec, pixels: np.ndarray, quality: float, limit: int) -> tuple[int, float]:
-    """Bytes of the file; by how many it is above what `limit`, of lossless WebP, allows."""
-    data = codec.encode(pixels, quality)
-    return len(data), len(data) - FACTOR * limit - BYTES
 
 
 @click.command()
