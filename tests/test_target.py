@@ -72,8 +72,8 @@ def test_noise_and_checkerboards_meet_every_target(codec):
         exact = codec.encode(pixels, lossless=True)
         assert to_psnr(codec, pixels, 45).data == to_ssimulacra2(codec, pixels, 97).data == exact
         assert to_size(codec, pixels, len(exact)).data == exact
-    found = to_psnr(codec, noise, 25)  # the smallest file, though others on its way are lossless
-    assert 25 <= found.value < 60 and len(found.data) < len(exact)
+    found = to_psnr(codec, noise, 19.5)  # the smallest file, though others on its way are lossless
+    assert 19.5 <= found.value < 30 and len(found.data) < len(exact)
 
 
 def test_flat_grey_and_alpha(codec):
