@@ -34,7 +34,7 @@ def fill(folder: Path, sources: list[Path], count: int) -> None:
 
 
 def start(source: Path, target: Path, engine: str, workers: int) -> subprocess.Popen:
-    arguments = [str(source), str(target), "--engine", engine, "--workers", str(workers), "--batch", "16"]
+    arguments = [str(source), str(target), "--on", engine, "--workers", str(workers), "--batch", "16"]
     return subprocess.Popen([sys.executable, "-m", "codec", "bulk", *arguments], stderr=subprocess.PIPE, text=True)
 
 

@@ -166,7 +166,10 @@ def end_when_told(worker: bool = False) -> None:
         if number is not None and (own or signal.getsignal(number) is not signal.SIG_IGN):
             signal.signal(number, interrupt if name == "SIGINT" and not worker else terminate)
             watched.add(number)
-    heard, told = socket.socketpair()
+    try:
+        heard, told = socket.socketpair()
+    except OSError:  # no more files may be open: then Python answers, or nobody
+        return
     told.setblocking(False)
     signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
 

@@ -1,24 +1,29 @@
 """Archives: every picture is a file and a row of the log, whatever dies meanwhile, and a second run does the rest."""
 
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
+import threading
+import zipfile
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import fsspec
 import pytest
 from PIL import Image
 
-from codec import Codec, LatError, record
+from codec import Codec, LatError, claims, files, record
 from codec.bulk import driver as bulk
 from codec.bulk import pools, worker
 from codec.job import Options
 from codec.plan import Job
-from codec.rows import Row
+from codec.rows import Row, json_text
 from codec.settings import Settings
 from tests.conftest import ROOT, lat
 from tests.test_batch import GOOD, below
@@ -57,7 +62,9 @@ def test_a_tree_and_its_log(tree, tmp_path, codec):
     assert len(log(out)) == 6
 
     (tree / "broken.jpg").unlink()
-    assert lat_bulk(tree, out, "--workers", 1).returncode == 3
+    assert lat_bulk(tree, out, "--workers", 1, "-q", 30).returncode == 3
+    other = lat_bulk(tree, out, "--workers", 1, "-q", 31)
+    assert other.returncode == 1 and "made from it with -q 30 -m fast-8, not -q 31 -m fast-8" in other.stderr
 
 
 def test_outputs_whose_batch_was_lost_are_logged_by_the_next_run(tree, tmp_path):
@@ -202,3 +209,135 @@ def test_workers_that_cannot_start_end_the_run(tmp_path, monkeypatch):
     with pytest.raises(LatError, match="died one after another"):
         driven(tmp_path, [f"deadly{i}" for i in range(100)], 1)
     assert Engine.last.replaced == bulk.MAX_DEATHS
+
+
+@pytest.fixture
+def one(tmp_path, quick_codec):
+    """A folder with a picture, and one for its output with the log of a run before."""
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (2, 2)).save(tmp_path / "in/a.png")
+    assert lat_bulk(tmp_path / "in", tmp_path / "out", "--workers", 1).returncode == 0
+    return tmp_path / "out"
+
+
+LINES = {
+    "torn": b'{"source": "a.p',
+    "foreign": b'{"step": 1, "loss": 0.3}',
+    "no row": b"[]",
+    "half a row": b'{"source": "a.png"}',
+    "of other types": b'{"source": 1, "target": [], "status": null}',
+    "binary": b"\xff\xfe\0",
+    "deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("where", [bulk.LOG, f"{worker.PARTS}/x.jsonl"])
+def test_lines_that_are_no_rows_are_put_aside_with_a_warning(one, kind, where):
+    path, whole = one / where, (one / bulk.LOG).read_bytes()
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((whole if where == bulk.LOG else b"") + LINES[kind] + b"\n")
+    done = lat_bulk(one.parent / "in", one, "--workers", 1)
+    assert done.returncode == 3 and f"{where}: lines that are no rows" in done.stderr, done.stderr
+    assert (one / bulk.REJECTED).read_bytes() == LINES[kind] + b"\n" and (one / bulk.LOG).read_bytes() == whole
+    assert "no rows" not in lat_bulk(one.parent / "in", one, "--workers", 1).stderr
+
+
+def test_a_folder_in_the_place_of_the_log_is_named(one):
+    (one / bulk.LOG).unlink()
+    (one / bulk.LOG).mkdir()
+    done = lat_bulk(one.parent / "in", one, "--workers", 1)
+    assert done.returncode == 1 and f"{bulk.LOG}: cannot be read" in done.stderr
+
+
+@pytest.mark.parametrize("folder", [bulk.LOG, worker.PARTS, bulk.REJECTED, "LOG.Parts"])
+def test_folders_named_as_the_log_cost_themselves(one, folder):
+    source = one.parent / "in"
+    (source / folder).mkdir()
+    shutil.copy(source / "a.png", source / folder / "b.png")
+    for _ in range(2):
+        done = lat_bulk(source, one, "--workers", 1)
+        assert done.returncode == 1 and f"{folder}/b.png: its output would be among" in done.stderr, done.stderr
+    assert below(one) == ["a.lat"]
+
+
+UNSAFE = ["../up.png", "a/../../up2.png", "a\\..\\..\\back.png", "/absolute.png", "C:evil.png", "//x/share.png"]
+
+
+def test_names_in_an_archive_that_lead_out_of_it_are_failures(tmp_path, quick_codec):
+    out = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(out, "PNG")
+    with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
+        for name in ["ok.png", "sub/ok.png", *UNSAFE]:
+            archive.writestr(name, out.getvalue())
+    done = lat_bulk(f"zip://::{tmp_path}/e.zip", tmp_path / "x/y/out", "--workers", 1)
+    assert done.returncode == 1 and done.stderr.count("is no name below") == len(UNSAFE), done.stderr
+    assert below(tmp_path) == ["x/y/out/ok.lat", "x/y/out/sub/ok.lat"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(one):
+    done = lat_bulk(one.parent / "in/a.png", one)
+    assert done.returncode == 1 and "is a file; lat compress takes files" in done.stderr
+
+
+def test_a_store_that_is_down_is_named(tmp_path, monkeypatch):
+    def refused(url):
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", refused)
+    with pytest.raises(LatError, match="ftp://host/x: cannot be reached: .*Connection refused"):
+        bulk.Store("ftp://host/x")
+
+
+def test_runs_that_end_together_lose_no_row(monkeypatch):
+    """The other one merges and removes parts after this one has listed them; in a folder it waits."""
+    target = bulk.Store("memory://closing")
+    worker.log(target, "first", [Row("a.png", "a.lat")])
+    worker.log(target, "second", [Row("b.png", "b.lat")])
+    real, calls = bulk.Store.read_there, []
+
+    def read_there(self, names):
+        calls.append(names)
+        if len(calls) == 1:
+            bulk._merge(target, lambda data: target.write(bulk.LOG, data))
+            worker.log(target, "third", [Row("c.png", "c.lat")])
+        return real(self, names)
+
+    monkeypatch.setattr(bulk.Store, "read_there", read_there)
+    bulk.close_log(target)
+    rows = bulk.logged(target)[0]
+    assert sorted(rows) == ["a.png", "b.png", "c.png"]
+    bulk.close_log(target)
+    assert target.names() == [bulk.LOG]
+
+
+def test_runs_that_end_together_in_a_folder_take_turns(tmp_path, monkeypatch):
+    target, waits, real = bulk.Store(str(tmp_path)), threading.Event(), claims._wait_until_free
+    worker.log(target, "first", [Row("a.png", "a.lat")])
+    monkeypatch.setattr(claims, "_wait_until_free", lambda name: waits.set() or real(name))
+    other = threading.Thread(target=bulk.close_log, args=(target,))
+    with files.claim(target.path(bulk.LOG)) as claimed:
+        other.start()
+        assert waits.wait(30)
+        claimed.write(json_text(asdict(Row("b.png", "b.lat"))).encode(), overwrite=True)
+    other.join(30)
+    assert sorted(log(tmp_path)) == ["a.png", "b.png"]
+
+
+def test_an_object_that_another_run_put_meanwhile_is_not_replaced(crop, quick_codec):
+    fs = fsspec.filesystem("memory")
+    with fs.open("/mine/a.png", "wb") as file:
+        Image.fromarray(crop).save(file, "PNG")
+    plan = worker.Plan("memory://mine", "memory://ours", Options())
+    jobs = bulk.missing(plan, SUFFIXES).jobs
+    other = list(bulk.run(plan, jobs, "local", 1, 32))
+    again = list(bulk.run(plan, jobs, "local", 1, 32))
+    assert [row.status for rows in other + again for row in rows] == ["done", "skipped"]
+    fs.pipe_file("/ours/a.lat", b"precious")
+    (failed,) = next(bulk.run(plan, jobs, "local", 1, 32))
+    assert failed.status == "failed" and fs.cat_file("/ours/a.lat") == b"precious"
+
+
+def test_a_rerun_reads_no_picture_whose_state_is_in_the_log(one, monkeypatch):
+    monkeypatch.setattr(bulk.Store, "read", lambda self, name: pytest.fail("read"))
+    assert lat_bulk(one.parent / "in", one, "--workers", 1).returncode == 3

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import codec.plugin  # noqa: F401
-from codec import Codec, engine, loaded, process
-from tests.conftest import ROOT
+from codec import Codec, container, engine, loaded, process
+from tests.conftest import ROOT, lat
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and pipes of POSIX")
@@ -113,6 +113,79 @@ def test_a_terminated_process_leaves_no_half_file(tmp_path):
     target = tmp_path / "a.lat"
     assert lines_until_all_end([sys.executable, "-c", code, target], 1, signal.SIGTERM)[0] == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
+
+
+BUSY = """
+import hashlib, sys
+from codec import process
+process.DEADLINE = 0.2
+process.end_when_told()
+print("begun", flush=True)
+hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # one call of minutes
+"""
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_is_answered_within_a_deadline_whatever_runs(name):
+    number = getattr(signal, name)
+    assert lines_until_all_end([sys.executable, "-c", BUSY], 1, number)[0] == 128 + number
+
+
+@posix
+def test_a_signal_that_is_ignored_stays_so():
+    """As `nohup` has it."""
+    code = (
+        "import os, signal; from codec import process; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "process.end_when_told(); os.kill(os.getpid(), signal.SIGHUP); print('alive')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "alive\n")
+
+
+def test_ctrl_c_that_python_answers_has_all_the_time():
+    code = (
+        "import os, signal, time; from codec import process; process.DEADLINE = 0.0; process.end_when_told()\n"
+        "try: os.kill(os.getpid(), signal.SIGINT); time.sleep(60)\n"
+        "except KeyboardInterrupt: time.sleep(0.3); print('finished')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "finished\n")
+
+
+@posix
+def test_standard_output_is_the_commands_whatever_libraries_print(tmp_path, crop):
+    Image.fromarray(crop).save(tmp_path / "a.png")
+    code = (
+        "import os; from tests import quick; from codec import loaded; from codec.command import cli; quick.install()\n"
+        "def codec(*args): print('EP Error'); os.write(1, b'bad_alloc'); return quick.QuickCodec()\n"
+        "loaded.codec = codec; cli.entry()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "compress", tmp_path / "a.png", "-o", "-"], cwd=ROOT, capture_output=True
+    )
+    assert done.stdout.startswith(b"\x8eLAT") and b"EP Error" not in done.stdout and b"bad_alloc" not in done.stdout
+    assert b"EP Error" in done.stderr and b"bad_alloc" in done.stderr
+    assert container.parse(done.stdout).header.width == 128
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("can't start new thread"),
+        OSError("Cannot allocate memory"),
+    ],
+)
+def test_lack_of_memory_has_one_wording(tmp_path, crop, monkeypatch, error):
+    def codec(*args):
+        raise error
+
+    monkeypatch.setattr(loaded, "codec", codec)
+    Image.fromarray(crop).save(tmp_path / "a.png")
+    done = lat("compress", tmp_path / "a.png")
+    assert done.returncode == 1 and "not enough memory or threads" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_openmp_threads_wait_asleep_unless_the_user_says_otherwise(monkeypatch):

@@ -26,7 +26,6 @@ from codec.rows import Row, json_text
 from codec.weights import Weights
 
 LOG, REJECTED = "log.jsonl", "log.rejected"  # below DST: one row a picture; lines of the former that are none
-OTHERS_LINES = f"lines are no rows of this log; they are left out, and kept in {REJECTED}"
 CLOSINGS = 5  # tries to write the log, while other runs write theirs
 MAX_DEATHS = 20  # of workers with no batch done between: then it is not the pictures
 
@@ -57,7 +56,12 @@ def missing(plan: Plan, suffixes: set[str]) -> Todo:
         line = kinds.passed_over_line(todo.passed_over)
         raise LatError(f"{plan.source}: no pictures here{line and f'; {line}'}")
     there, (rows, rejected) = set(target.names()), logged(target)
-    todo.warnings = [f"{plan.target}/{name}: {len(lines)} {OTHERS_LINES}" for name, lines in rejected.items()]
+    if rejected:
+        todo.warnings = [
+            f"{plan.target}/{name}: lines that are no rows of lat's ({len(n)}) are moved to {REJECTED}"
+            for name, n in rejected.items()
+        ]
+        close_log(target)
     found = []
     for job in planned:
         row = rows.get(job.source)
@@ -98,7 +102,7 @@ def jobs_of(plan: Plan, source: Store, target: Store, suffixes: set[str], todo: 
     """A job for each picture below SRC, by the rules of `kinds` and `plan`."""
 
     def unreadable(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
             todo.failed.append(Row(str(error.filename), "", "failed", error=f"{error.filename}: {error.strerror}"))
 
     def unsafe(path: str) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from codec import __version__, container, files, job, kinds, process, weights
+from codec import __version__, container, job, kinds, process, record, weights
 from codec.command.latent_cli import latent
-from codec.command.parts import FAILED, NOTHING_TO_DO, LatCommand, parse_region, say, together
-from codec.command.runs import Run, closing, process_all, progress_bar, report
+from codec.command.parts import FAILED, LatCommand, parse_region, say, together
+from codec.command.runs import Run, process_all
 from codec.command.web import web
-from codec.errors import LatError
+from codec.errors import LatError, reason
 from codec.files import shown
 from codec.job import Options
 from codec.rows import json_text
@@ -237,40 +236,11 @@ def bulk(source, target, where, workers, shards, size, quiet, **encoder) -> None
     Both may be folders or URLs (s3://bucket/photos). The same command again goes on where a run was stopped.
     DST/log.jsonl has a row for every picture, failures too.
     """
-    from codec.bulk import driver as bulk
+    from codec.bulk.worker import Plan
+    from codec.command.bulk_run import run_bulk
 
-    process.own()
-    if where == "local" and workers != 1 and not process.can_share():
-        say(f"lat: {process.ALONE}", err=True)
-        workers = 1
     options = encoding(**encoder)
-    plan = bulk.Plan(source, target, options, shards, options.describe_encoding())
-    start = time.perf_counter()
-    todo = bulk.missing(plan, kinds.picture_suffixes())
-    jobs, rows, interrupted = todo.jobs, list(todo.failed), False
-    planned = len(jobs) + len(rows)
-    for warning in todo.warnings:
-        say(f"lat: {warning}", err=True)
-    if todo.done and not quiet:
-        say(f"{todo.done} done already, {len(jobs)} to do", err=True)
-    for row in rows:
-        report(row, False, quiet=True)
-    if not jobs and not rows:
-        if not quiet and (line := kinds.passed_over_line(todo.passed_over)):
-            say(line, err=True)
-        sys.exit(NOTHING_TO_DO)
-    with progress_bar("pictures", quiet) as progress:
-        try:
-            for finished in bulk.run(plan, jobs, where, workers, size or (1000 if shards else 32)):
-                rows += finished
-                for row in finished:
-                    report(row, False, quiet=True)
-                if progress:
-                    pixels = sum(row.width * row.height for row in rows)
-                    progress(len(rows), planned, f"{pixels / 1e6 / (time.perf_counter() - start):.1f} MP/s")
-        except KeyboardInterrupt:
-            interrupted = True
-    sys.exit(closing(rows, planned, time.perf_counter() - start, interrupted, quiet, todo.passed_over))
+    sys.exit(run_bulk(Plan(source, target, options, shards, options.describe_encoding()), where, workers, size, quiet))
 
 
 @command(
@@ -279,7 +249,7 @@ def bulk(source, target, where, workers, shards, size, quiet, **encoder) -> None
 )
 def info(source: str, as_json: bool) -> None:
     """Describe a .lat file."""
-    data = files.read_bytes(source)
+    data = job.read_lat(source).data
     try:
         parsed = container.parse(data)
     except LatError as error:
@@ -298,6 +268,7 @@ def info(source: str, as_json: bool) -> None:
         "kinds": tile_kinds(parsed),
         "model": weights.name_of(header.model),
         "fingerprint": header.model.hex(),
+        "made_with": made.settings if (made := record.find(data[: record.READ])) else "unknown settings",
         "metadata": {key: len(value) for key, value in parsed.metadata.items()},
         "format": f"{container.VERSION[0]}.{parsed.minor}",
     }
@@ -360,9 +331,13 @@ main.add_command(web)
 
 def entry() -> None:
     """The command as a process of its own."""
-    process.own_streams()
-    process.end_when_told()
-    main(prog_name="lat")
+    try:
+        process.own_streams()
+        process.end_when_told()
+        main(prog_name="lat")
+    except OSError as error:  # so few files may be open that Python cannot load what it needs
+        say(f"lat: {reason(error)}", err=True)
+        sys.exit(FAILED)
 
 
 if __name__ == "__main__":

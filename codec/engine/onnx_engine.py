@@ -109,7 +109,8 @@ class OnnxRuntime:
         return self
 
     def compile(self, model: bytes, bfloat16: bool) -> Run:
-        session = self._session(model, self._options, providers=["CPUExecutionProvider"])
+        # its own fallback would print on standard output, and try the same provider again
+        session = self._session(model, self._options, providers=["CPUExecutionProvider"], enable_fallback=0)
         return lambda inputs: Results(session.run(None, inputs))
 
 
