@@ -46,6 +46,7 @@ FIGURES = [
     Figure("everyday seams", "--images KODAK --out RESULT", "kodak", 5, "seams.json"),
     Figure("situations", "--out RESULT", "", 2, "situations.json"),
     Figure("graphics", "--images tests/photos/kodim23.png --out RESULT", "", 10, "graphics.json"),
+    Figure("patterns", "--images tests/photos/kodim23.png", "", 5, ""),
     Figure("everyday large", "--images KODAK --megapixels 100 --out RESULT", "kodak", 3, "large-100.json"),
     Figure("web", "--images KODAK --out RESULT", "kodak", 3, "web.json"),
     Figure("bulk", "--data SHARD.tar --count 500 --out RESULT", "training", 15, "bulk.json"),

@@ -128,6 +128,15 @@ def may_be_picture(head: bytes) -> bool:
     return True
 
 
+def is_compressed(data: bytes) -> bool:
+    """Whether a picture is in a format that is for small files: JPEG, WebP, AVIF, HEIC, JPEG XL or JPEG 2000."""
+    if data[4:8] == b"ftyp":  # brands are four letters each, the main one first; Pillow knows these containers too
+        return any(brand in data[8:64] for brand in (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1"))
+    is_webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    boxed = data[4:12] in (b"JXL \r\n\x87\n", b"jP  \r\n\x87\n")
+    return is_webp or boxed or data.startswith((b"\xff\xd8\xff", b"\xff\x0a", b"\xff\x4f\xff\x51"))
+
+
 def unknown(name: str) -> str:
     """What to say of a file that Pillow does not know."""
     suffix = PurePath(name).suffix.lower()

@@ -22,7 +22,7 @@ from codec.picture.image import Picture, to_pillow
 from codec.settings import EFFORT
 from codec.tiles import Box, picture_box, region_box, tiles_in
 
-ESTIMATE = 0  # an effort that serves to guess a size
+GLANCE, ESTIMATE = -1, 0  # efforts that serve to guess a size, of a sample and of a picture
 LARGE = 2**20  # pixels
 FLAT = 128  # grey of what cannot be decoded
 RIFF = struct.Struct("<4sI8sI")  # what a WebP file has before its VP8L stream
@@ -48,6 +48,8 @@ def encode(picture: Picture, effort: int) -> Container:
 
 def thoroughness(effort: int, pixels: int) -> tuple[int, int]:
     """WebP's method and quality. Method 6 saves 0 to 9 % and takes 5 to 20 times as long, so not of what is large."""
+    if effort == GLANCE:
+        return 1, 0
     if effort == ESTIMATE:
         return 4, 75
     if effort < EFFORT:

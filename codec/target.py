@@ -3,7 +3,8 @@
 One row changes the bytes by 4 to 9 %, the PSNR by some 0.2 dB. Between rows lies the rounding threshold of the
 encoder: above 0.5 more symbols become 0, which costs about as much quality as it saves. So a search has one
 number, the *level* = row − (threshold − 0.5) / SPAN, and both what is wanted and what is measured are close to
-linear in it: a secant finds it in two or three encodes. Size is never exceeded, a quality never undershot.
+linear in it: a secant finds it in two or three encodes. Size is never exceeded, a quality never undershot. What a file
+without loss reaches is reached by that one, where nothing else does or nothing better can be had for the bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from codec import container, estimate, lossless
 from codec.arguments import PictureLike, as_picture
 from codec.coder import Codec
 from codec.config import Config
@@ -28,18 +30,26 @@ LOWEST = -6.0  # level: row 0 with a threshold of 0.71
 ENCODES = 8  # at most; nearly all need no more than 4
 SIZE_BEND, SIZE_SLOPE = 0.75, 0.074  # ln(bpp) + 0.75 bpp rises by 0.074 a row (photographs held out of training)
 PSNR_SLOPE = 0.22  # dB a row
+LIKELY = 0.65  # of what a picture is expected to take without loss, that it may take at the least
 SCORE_TOLERANCE = 0.7  # above the wanted SSIMULACRA 2
 SCORE_SLOPE = 0.035  # −ln(100 − score) rises by so much a row
 
 
 @dataclass(frozen=True)
 class Found:
-    """The file, what of it was asked for (bytes, dB or a score), its quality 0 … 100, and how many encodes it took."""
+    """The file, what of it was asked for (bytes, dB or a score), its quality 0 … 100, and how many encodes it took.
+
+    A file without loss has quality 100, ∞ dB and a score of 100.
+    """
 
     data: bytes
     value: float
     quality: float
     encodes: int
+
+    @property
+    def is_lossless(self) -> bool:
+        return is_lossless(self.data)
 
 
 def to_size(codec: Codec, image: PictureLike, size: int, settings: Settings = Settings()) -> Found:
@@ -50,6 +60,10 @@ def to_size(codec: Codec, image: PictureLike, size: int, settings: Settings = Se
     picture = as_picture(image)
     pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
     overhead = sum(map(len, picture.metadata.values()))
+    if LIKELY * estimate.exact_bits(picture.pixels) / 8 + overhead <= size:
+        exact = without_loss(picture, settings)
+        if len(exact.data) <= size:
+            return replace(exact, value=len(exact.data))
 
     def measure(size: float) -> float:
         bpp = 8 * max(size - overhead, 1) / pixels
@@ -68,27 +82,26 @@ def to_size(codec: Codec, image: PictureLike, size: int, settings: Settings = Se
 def to_psnr(codec: Codec, image: PictureLike, psnr: float, settings: Settings = Settings()) -> Found:
     """The smallest file of at least `psnr` dB (RGB or grey, alpha aside).
 
-    Raises: LatError where even the highest quality is worse; it says what is possible.
+    Raises: LatError.
     """
     picture = as_picture(image)
     original = colours(picture.pixels).astype(np.float32)
 
     def measure(data: bytes) -> float:
+        if is_lossless(data):
+            return math.inf
         mse = float(np.mean((original - decoded(codec, data, picture)) ** 2, dtype=np.float64))
         return 10 * math.log10(255**2 / max(mse, 1e-3))
 
     encode, start = encoder(codec, picture, settings), 32 + (psnr - 34) / PSNR_SLOPE
     found = search(encode, codec.cfg, measure, psnr, PSNR_TOLERANCE, start, PSNR_SLOPE)
-    if found.value < psnr:
-        raise LatError(f"{psnr} dB cannot be reached: the highest quality has {found.value:.2f} dB")
-    return found
+    return found if found.value >= psnr else without_loss(picture, settings, found.encodes)
 
 
 def to_ssimulacra2(codec: Codec, image: PictureLike, score: float, settings: Settings = Settings()) -> Found:
     """The smallest file of at least that SSIMULACRA 2, alpha aside: 70 is high, 80 very high, 90 lossless to eyes.
 
-    Raises: LatError where even the highest quality is worse (it says what is possible), the picture is smaller than
-    the metric takes, or torch is missing.
+    Raises: LatError where the picture is smaller than the metric takes, or torch is missing.
     """
     try:
         import torch
@@ -106,6 +119,8 @@ def to_ssimulacra2(codec: Codec, image: PictureLike, score: float, settings: Set
     original = tensor(colours(picture.pixels))
 
     def measure(data: bytes) -> float:
+        if is_lossless(data):
+            return math.inf
         return along(float(ssimulacra2.score(original, tensor(decoded(codec, data, picture)))))
 
     def along(score: float) -> float:
@@ -114,10 +129,19 @@ def to_ssimulacra2(codec: Codec, image: PictureLike, score: float, settings: Set
     goal = along(score)
     encode, start = encoder(codec, picture, settings), 44 + (goal - along(75)) / SCORE_SLOPE
     found = search(encode, codec.cfg, measure, goal, along(score + SCORE_TOLERANCE) - goal, start, SCORE_SLOPE)
-    reached = 100.1 - math.exp(-found.value)
     if found.value < goal:
-        raise LatError(f"SSIMULACRA 2 of {score} cannot be reached: the highest quality has {reached:.2f}")
-    return replace(found, value=reached)
+        found = without_loss(picture, settings, found.encodes)
+    return replace(found, value=100.0 if found.is_lossless else 100.1 - math.exp(-found.value))
+
+
+def without_loss(picture: Picture, settings: Settings, encodes: int = 0) -> Found:
+    """The file that gives every pixel back, after so many other encodes."""
+    return Found(container.build(lossless.encode(picture, settings.effort)), math.inf, 100.0, encodes + 1)
+
+
+def is_lossless(data: bytes) -> bool:
+    """Whether a file gives every pixel back."""
+    return container.parse(data).header.lossless
 
 
 def colours(pixels: np.ndarray) -> np.ndarray:
@@ -184,13 +208,20 @@ def rank(found: Found, goal: float, side: int) -> tuple[bool, float]:
 
 
 def next_level(points: dict[float, float], aim: float, slope: float) -> float:
-    """Where the measure should be `aim`: between the nearest points around it, or on from the nearest one."""
-    below = max((p for p in points.items() if p[1] < aim), key=lambda p: p[1], default=None)
+    """Where the measure should be `aim`: between the nearest points around it, or on from the nearest one.
+
+    A measure of ∞, without loss, tells nothing of files that lose something.
+    """
+    finite = sorted(p for p in points.items() if p[1] < math.inf)
+    if not finite:
+        return (LOWEST + min(points)) / 2
+    below = max((p for p in finite if p[1] < aim), key=lambda p: p[1], default=None)
     above = min((p for p in points.items() if p[1] >= aim), key=lambda p: p[1], default=None)
+    if below and above and above[1] == math.inf:
+        return (below[0] + above[0]) / 2
     if below and above and above[1] > below[1]:
         return below[0] + (aim - below[1]) * (above[0] - below[0]) / (above[1] - below[1])
-    ordered = sorted(points.items())
-    if len(ordered) > 1 and ordered[-1][1] > ordered[0][1]:
-        slope = (ordered[-1][1] - ordered[0][1]) / (ordered[-1][0] - ordered[0][0])
-    nearest = min(ordered, key=lambda p: abs(p[1] - aim))
+    if len(finite) > 1 and finite[-1][1] > finite[0][1]:
+        slope = (finite[-1][1] - finite[0][1]) / (finite[-1][0] - finite[0][0])
+    nearest = min(finite, key=lambda p: abs(p[1] - aim))
     return nearest[0] + (aim - nearest[1]) / slope

@@ -1,5 +1,7 @@
 """Targets are kept, or it is said what is possible."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -46,19 +48,33 @@ def test_ssimulacra2_of_grey_small_and_impossible_pictures(codec, part):
     assert to_ssimulacra2(codec, grey, 60).value >= 60
     with pytest.raises(LatError, match="needs 8 pixels a side"):
         to_ssimulacra2(codec, part.crop((0, 0, 7, 50)), 60)
-    with pytest.raises(LatError, match="98 cannot be reached: the highest quality has"):
-        to_ssimulacra2(codec, part.crop((0, 0, 60, 50)), 98)
+    found = to_ssimulacra2(codec, part.crop((0, 0, 60, 50)), 98)  # more than any file that loses something has
+    assert found.is_lossless and found.value == 100
 
 
 def test_the_impossible_is_named(codec, part):
     with pytest.raises(LatError, match="300 bytes are not enough: at the lowest quality it takes"):
         to_size(codec, part, 300)
-    with pytest.raises(LatError, match="cannot be reached: the highest quality has"):
-        to_psnr(codec, part, 58)
 
 
-def test_a_target_beyond_the_best_gives_the_best(codec, part):
-    assert to_size(codec, part, 10_000_000).quality == 100
+def test_what_only_lossless_reaches_is_reached_by_it(codec, part):
+    small = part.crop((0, 0, 64, 48))
+    exact = codec.encode(small, lossless=True)
+    for found in (to_psnr(codec, small, 58), to_size(codec, small, len(exact)), to_size(codec, small, 10_000_000)):
+        assert found.data == exact and found.is_lossless and found.quality == 100
+    assert len(to_size(codec, small, len(exact) - 1).data) < len(exact)
+
+
+def test_noise_and_checkerboards_meet_every_target(codec):
+    y, x = np.mgrid[:64, :64]
+    checkerboard = ((x + y) % 2 * 255).astype(np.uint8)
+    noise = np.random.default_rng(0).normal(128, 30, (64, 64)).clip(0, 255).astype(np.uint8)
+    for pixels in (checkerboard, noise):
+        exact = codec.encode(pixels, lossless=True)
+        assert to_psnr(codec, pixels, 45).data == to_ssimulacra2(codec, pixels, 97).data == exact
+        assert to_size(codec, pixels, len(exact)).data == exact
+    found = to_psnr(codec, noise, 19.5)  # the smallest file, though others on its way are lossless
+    assert 19.5 <= found.value < 30 and len(found.data) < len(exact)
 
 
 def test_flat_grey_and_alpha(codec):
@@ -71,6 +87,9 @@ def test_secants_stay_between_their_points():
     assert next_level({10: 1.0, 20: 2.0}, 1.5, 0.1) == 15
     assert next_level({10: 1.0}, 1.5, 0.1) == 15
     assert next_level({10: 1.0, 20: 2.0}, 3.0, 0.1) == 30
+    assert next_level({10: 1.0, 20: math.inf}, 3.0, 0.1) == 15
+    assert next_level({10: 2.0, 20: math.inf}, 1.5, 0.1) == 5
+    assert next_level({10: math.inf}, 1.5, 0.1) == 2
 
 
 def test_a_higher_threshold_makes_smaller_files(codec, part):

@@ -71,6 +71,8 @@ def missing(plan: Plan, suffixes: set[str]) -> Todo:
             job = replace(job, error=clash(job, row, source, target, plan))
         if job.error:
             todo.failed.append(failed(job, job.error))
+        elif is_kept(job, row, plan) and not is_made:
+            todo.done += 1
         elif not is_made:
             todo.jobs.append(job)
         else:
@@ -80,6 +82,13 @@ def missing(plan: Plan, suffixes: set[str]) -> Todo:
     if unlogged := found + [row for row in todo.failed if row.source not in rows]:
         log(target, f"{run_name()}-found", unlogged)
     return todo
+
+
+def is_kept(job: Job, row: dict | None, plan: Plan) -> bool:
+    """Whether a picture is known to stay as it is with these settings, because its output would not be smaller."""
+    if row is None or row["status"] != "kept" or plan.options.overwrite or plan.options.even_if_larger:
+        return False
+    return bool(job.stamp) and (row.get("stamp"), row.get("settings")) == (job.stamp, plan.settings)
 
 
 def described(job: Job, row: dict | None, target: Store, shards: bool) -> Row:
@@ -134,7 +143,7 @@ def failed(job: Job, error: str) -> Row:
 def is_there(job: Job, row: dict | None, there: set[str], shards: bool) -> bool:
     """Whether the output of a picture is there, or the shard that it went into."""
     if shards:
-        return row is not None and row["status"] != "failed" and row["target"].partition("/")[0] in there
+        return row is not None and row["status"] not in ("failed", "kept") and row["target"].partition("/")[0] in there
     return job.target in there
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import time
 from collections import deque
@@ -86,7 +87,8 @@ class Worker:
             row = Row(
                 job.source, job.target, "failed", error=about(error, job.source, self.source.path(job.source) or "")
             )
-        row.source, row.target, row.stamp = job.source, job.target, job.stamp
+        row.source, row.stamp = job.source, job.stamp
+        row.target = "" if row.status == "kept" else job.target
         row.seconds = round(time.perf_counter() - start, 4)
         return row, encoded
 
@@ -95,17 +97,19 @@ class Worker:
 
         Raises: LatError, and what stores and plugins raise.
         """
-        plan = self.plan
+        plan, path = self.plan, self.target.path(job.target)
+        may_keep = not (os.path.lexists(path) if path and not plan.shards else plan.options.overwrite)  # nothing stale
 
         def make(source: Source) -> tuple[Row, bytes]:
-            return jobs.encode_source(source, job, plan.options, plan.settings, lambda: self.codec)
+            return jobs.encode_source(source, job, plan.options, plan.settings, lambda: self.codec, may_keep=may_keep)
 
-        path = self.target.path(job.target)
         if path and not plan.shards:
             own = Job(self.source.path(job.source) or job.source, path)
             return make_output(own, replace(plan.options, resume=True), plan.settings, read, make), b""
         source = read()
         row, encoded = make(source)
+        if not encoded:
+            return row, b""
         encoded = record.add(encoded, Record(len(source.data), source.digest, plan.settings))
         row.bytes_out = len(encoded)
         source.refuse_changed()

@@ -27,7 +27,7 @@ from codec.command.runs import Run, process_all
 from codec.command.web import web
 from codec.config import LATENT
 from codec.errors import LatError, install, reason
-from codec.runs import job, process, record
+from codec.runs import files, job, process, record
 from codec.runs.files import shown
 from codec.runs.job import Options
 from codec.runs.rows import json_text
@@ -121,6 +121,11 @@ encoder_options = together(
         "--strip", callback=parse_strip, default="", help="Metadata to leave out: icc, exif, xmp, text, or all."
     ),
     click.option("--exact", is_flag=True, help="Keep colours that full transparency hides, for more bytes."),
+    click.option(
+        "--even-if-larger",
+        is_flag=True,
+        help="Make the file of a JPEG, WebP, AVIF … even where it is not 5 % smaller.",
+    ),
     click.option("--strict", is_flag=True, help="Refuse animated pictures instead of keeping their first frame."),
 )
 

@@ -182,15 +182,16 @@ def closing(
         say("lat: interrupted; run the same command again to go on", err=True)
     if interrupted or any(r.status in ("failed", "damaged") for r in rows):
         return FAILED
-    return 0 if any(r.status == "done" or MEANWHILE in r.notes for r in rows) else NOTHING_TO_DO
+    return 0 if any(r.status in ("done", "kept") or MEANWHILE in r.notes for r in rows) else NOTHING_TO_DO
 
 
 def summarise(rows: list[Row], planned: int, seconds: float) -> None:
     """Closing lines: how many files, MB to MB, MP/s, and the failures by name."""
-    by = {s: [r for r in rows if r.status == s] for s in ("done", "skipped", "damaged", "failed")}
+    by = {s: [r for r in rows if r.status == s] for s in ("done", "skipped", "kept", "damaged", "failed")}
     written = by["done"] + by["damaged"]
     megapixels = sum(r.width * r.height for r in written) / 1e6
-    parts = [f"{len(by[s])} {s}" for s in by if by[s]] or ["no files"]
+    words = {"kept": "kept as it was" if len(by["kept"]) == 1 else "kept as they were"}
+    parts = [f"{len(by[s])} {words.get(s, s)}" for s in by if by[s]] or ["no files"]
     if len(rows) < planned:
         parts.append(f"{planned - len(rows)} not begun")
     line = ", ".join(parts)

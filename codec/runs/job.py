@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from codec.picture.image import Picture
 
 
+SMALLER = 0.95  # of a compressed source, that an output takes at the most to be made
+
+
 @dataclass(frozen=True)
 class Options:
     """What the command line says about every file of a run."""
@@ -46,6 +50,12 @@ class Options:
     float32: bool = False
     picture_quality: float | None = None  # of JPEG, WebP and AVIF that are written; None: `pictures.QUALITY`
     resume: bool = False  # an output that is there may be what would be made now
+    even_if_larger: bool = False  # than its JPEG, say
+
+    @property
+    def keeps_small(self) -> bool:
+        """Whether an output that is not worth it is not made: what was asked for is a quality, not this output."""
+        return not (self.even_if_larger or self.target or self.settings.lossless)
 
     def describe_encoding(self) -> str:
         """What an encoded file depends on beside its input, as options of the command."""
@@ -103,8 +113,10 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
     def load() -> Codec:
         return loaded.codec(options.model, options.threads, options.engine, options.float32)
 
+    may_keep = not os.path.lexists(job.target) and not files.is_stream(job.target)  # nothing stale, no empty pipe
+
     def make(source: Source) -> tuple[Row, bytes]:
-        return encode_source(source, job, options, settings, load, progress)
+        return encode_source(source, job, options, settings, load, progress, may_keep)
 
     def check_head(head: bytes) -> None:
         if len(head) == files.HEAD and not kinds.may_be_picture(head):
@@ -120,8 +132,11 @@ def encode_source(
     settings: str,
     load: Callable[[], Codec],
     progress: Callable | None = None,
+    may_keep: bool = False,
 ) -> tuple[Row, bytes]:
     """(What becomes of a photograph, the bytes of its .lat file.) A target of bytes leaves place for a record.
+
+    With `may_keep` there are no bytes where they are not worth it: those of a JPEG, say, that would hardly be smaller.
 
     Raises: LatError.
     """
@@ -130,6 +145,10 @@ def encode_source(
     codec = None if options.settings.lossless else load()
     encoded = encode(codec, picture, name, options, record.most_bytes(settings), progress)
     height, width = picture.pixels.shape[:2]
+    size = len(encoded) + record.most_bytes(settings)
+    if may_keep and options.keeps_small and kinds.is_compressed(source.data) and size > SMALLER * len(source.data):
+        note = f"kept as it is: its {len(source.data):,} bytes would become {size:,}; --even-if-larger makes the file"
+        return Row(job.source, "", "kept", len(source.data), 0, width, height, notes=[note]), b""
     row = Row(job.source, job.target, "done", len(source.data), len(encoded), width, height, notes=picture.notes)
     return row, encoded
 
@@ -196,7 +215,9 @@ def aimed(codec: Codec, picture: Picture, options: Options, name: str, reserved:
             reached = f"{len(found.data):,} bytes"
     except LatError as error:
         raise LatError(f"{name}: {error}") from None
-    picture.notes.append(f"quality chosen: -q {found.quality:g} gives {reached}, found with {found.encodes} encodes")
+    chosen = f"quality chosen: -q {found.quality:g} gives {reached}, found with {found.encodes} encodes"
+    exact = f"kept without loss, which meets the target: {len(found.data):,} bytes"
+    picture.notes.append(exact if found.is_lossless else chosen)
     return found.data
 
 

@@ -28,7 +28,7 @@ def make_output(
     """Read an input and write what `make` makes of it, with a record of both, where the output is not there already.
 
     One that was made from this input with these settings counts as done: in a run that goes on (`options.resume`), or
-    where another process made it meanwhile, which is waited for.
+    where another process made it meanwhile, which is waited for. Where `make` makes no bytes nothing is written.
     Raises: ExistsError where the output is something else; LatError.
     """
     was_there = os.path.lexists(job.target)
@@ -47,6 +47,8 @@ def make_output(
             return done
         source = read()
         row, made = make(source)
+        if not made:
+            return row
         made = record.add(made, Record(len(source.data), source.digest, settings))
         row.bytes_in, row.bytes_out = len(source.data), len(made)
         row.digest, row.settings = source.digest.hex(), settings

@@ -14,7 +14,8 @@ from codec import kinds
 class Row:
     """What became of one file.
 
-    `status`: "done", "skipped", "failed" or "damaged" (written, with tiles missing).
+    `status`: "done", "skipped", "kept" (as it is: no output, for it would not be smaller), "failed" or "damaged"
+    (written, with tiles missing).
     """
 
     source: str
@@ -44,5 +45,7 @@ def json_text(fields: dict) -> str:
 
 def summary(rows: Iterable[Row]) -> list[str]:
     """What was lost or changed in the files of a run, by kind: "3 files: only the first of several frames is kept"."""
-    counts = Counter(kind for row in rows for kind in dict.fromkeys(map(kinds.kind_of_note, row.notes)))
+    counts = Counter(
+        kind for r in rows if r.status != "kept" for kind in dict.fromkeys(map(kinds.kind_of_note, r.notes))
+    )
     return [f"{count} {'file' if count == 1 else 'files'}: {kind}" for kind, count in counts.most_common()]
