@@ -220,11 +220,11 @@ def mended(data: bytes, generator: random.Random, tensors: dict[str, np.ndarray]
 def in_node(codec: Codec, files: list[bytes]) -> list[str]:
     """Verdicts of the browser's reader. Raises: LatError where there is no Node or no runtime."""
     from codec.command import web
-    from codec.engine import graphs
+    from codec.engine import onnx_graphs
 
     runtime = web.runtime_folder()
     with tempfile.TemporaryDirectory() as folder:
-        graphs.export(codec.weights, Path(folder), encoder=False)
+        onnx_graphs.export(codec.weights, Path(folder), encoder=False)
         command = ["node", "--no-warnings", str(NODE), str(SITE), str(runtime), folder]
         framed = b"".join(struct.pack("<I", len(data)) + data for data in files)
         done = subprocess.run(command, input=framed, capture_output=True, check=True)
