@@ -115,11 +115,6 @@ class Patch:
         return cls(left, top, width, height, bool(payload[0]), stream)
 
     @property
-    def sides(self) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom."""
-        return self.left, self.top, self.left + self.width, self.top + self.height
-
-    @property
     def cell(self) -> tuple[int, int]:
         """Row and column in a grid of squares of MAX_PATCH pixels, of which each has one patch at most."""
         return self.top // MAX_PATCH, self.left // MAX_PATCH

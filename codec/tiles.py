@@ -120,7 +120,7 @@ def tile_kinds(file: Container) -> dict[str, int]:
     if file.header.lossless:
         return {"learned": 0, "mixed": 0, "lossless": across * down}
     kinds = {"learned": 0, "mixed": 0, "lossless": 0}
-    patches = {patch.cell: Box(*patch.sides) for patch in file.patches}
+    patches = {p.cell: Box(p.left, p.top, p.left + p.width, p.top + p.height) for p in file.patches}
     for index, tile in enumerate(file.tiles):
         if not len(tile):
             kinds["lossless"] += 1
