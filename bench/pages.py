@@ -16,7 +16,7 @@ from pathlib import Path
 
 import click
 
-from .judges import RANGES, RATES, REFERENCE
+from .judges import RANGES, RATES
 from .panel import JUDGES, LOOK
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,6 @@ RIVALS = {
     "published compressai-mbt2018-mean_mse_cuda": "mbt2018-mean, published",
     "published vtm": "VVC 4:4:4 (VTM), published",
 }
-PICTURES = ("kodak", "gb82")  # sets that the panel judges
 METRICS = {"ssimulacra2": "SSIMULACRA 2", "ms_ssim": "MS-SSIM", "psnr": "PSNR"}
 
 
@@ -129,11 +128,11 @@ def qualities() -> str:
     return table(["", *(f"{name}, {column}" for name in ("fast", "best") for column in columns)], rows)
 
 
-def judged(pictures: str) -> tuple[list[tuple[str, dict]], dict]:
-    """(label, entry) of each codec that the panel has judged on a set of pictures, and the reference's entry."""
+def judged(pictures: str) -> list[tuple[str, dict]]:
+    """(label, entry) of each codec that the panel has judged on a set of pictures."""
     found = result("judges").get("sets", {}).get(pictures, {"codecs": {}})["codecs"]
     names = {"lat": "lat", "lat-best": "lat -m best", "lat-psnr": "lat --tune psnr"} | RIVALS
-    return [(names.get(name, name), entry) for name, entry in found.items()], found.get(REFERENCE, {"judges": ()})
+    return [(names.get(name, name), entry) for name, entry in found.items()]
 
 
 def rate_in(entry: dict, judge: str, i: int) -> str:
@@ -143,23 +142,18 @@ def rate_in(entry: dict, judge: str, i: int) -> str:
     return f"({text})" if judge in entry["trained_on"] else text
 
 
-def panel_table(pictures: str) -> str:
+def judges(pictures: str) -> str:
     """BD-rates against the reference by every judge of the panel."""
-    codecs, reference = judged(pictures)
-    shown = [name for name in JUDGES if name in reference["judges"]]
-    rows = [
-        [f"{low:g} … {high:g}", label, *(rate_in(entry, judge, i) for judge in shown)]
-        for i, (low, high) in enumerate(RANGES)
-        for label, entry in codecs
-        if "bd_rate" in entry
-    ]
-    return table(["bpp", "bytes against AVIF, %", *(JUDGES[name].label for name in shown)], rows)
+    codecs, rows = [(label, entry) for label, entry in judged(pictures) if "bd_rate" in entry], []
+    for i, (low, high) in enumerate(RANGES):
+        rows += [[f"{low:g} … {high:g}", label, *(rate_in(e, judge, i) for judge in JUDGES)] for label, e in codecs]
+    return table(["bpp", "bytes against AVIF, %", *(judge.label for judge in JUDGES.values())], rows)
 
 
 def untrained(pictures: str) -> str:
     """Median and worst BD-rate by the judges that nothing was trained on."""
     rows = []
-    for label, entry in judged(pictures)[0]:
+    for label, entry in judged(pictures):
         if found := entry.get("untrained"):
             words = (f"{f['median']:+.0f}, {f['worst']:+.0f} ({JUDGES[f['judge']].label})" if f else "–" for f in found)
             rows.append([label, ", ".join(JUDGES[n].label for n in entry["trained_on"]) or "–", *words])
@@ -169,7 +163,7 @@ def untrained(pictures: str) -> str:
 def looks(pictures: str) -> str:
     """Look judges: BD-rates by Wasserstein distortion in each range, and the fine contrast kept at some rates."""
     measures, rows = [name for name in LOOK if name != "contrast"], []
-    for label, entry in judged(pictures)[0]:
+    for label, entry in judged(pictures):
         rates = (rate_in(entry, m, i) if "bd_rate" in entry else "0" for m in measures for i in range(len(RANGES)))
         rows.append([label, *rates, *(f"{kept:.2f}" for kept in entry.get("contrast_kept", ()))])
     heads = [f"{LOOK[name].label}, {a:g} … {b:g} bpp, %" for name in measures for a, b in RANGES]
@@ -330,9 +324,7 @@ TABLES = {
     "rates-best": lambda: rates("lat-best"),
     "ranges": ranges,
     "qualities": qualities,
-    **{f"judges-{of}": partial(panel_table, of) for of in PICTURES},
-    **{f"untrained-{of}": partial(untrained, of) for of in PICTURES},
-    **{f"looks-{of}": partial(looks, of) for of in PICTURES},
+    **{f"{t.__name__}-{of}": partial(t, of) for t in (judges, untrained, looks) for of in ("kodak", "gb82")},
     "efforts": efforts,
     "targets": targets,
     "graphics": graphics,

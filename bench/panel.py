@@ -4,11 +4,15 @@ PSNR and SSIMULACRA 2 are the bench's own; MS-SSIM is pytorch-msssim's; VIF, IW-
 piq's. ColorVideoVDP (PyPI: cvvdp) looks at a standard_4k display and judges in just objectionable differences.
 Butteraugli is the 3-norm of libjxl's `butteraugli_main` (Debian: libjxl-devtools). Similarities s near 1 are given as
 -10 log10(1 - s) and differences d near 0 as -20 log10(d), in dB, so that means and curves see them alike.
+
+`pip install -e '.[bench,judges]'` brings them; cvvdp and piq ask for a torchvision that fits torch: beside a build of
+torch for CPUs, `pip install --no-deps cvvdp piq torchvision` and what they then miss (tqdm, huggingface-hub).
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shutil
 import subprocess
@@ -99,6 +103,7 @@ def butteraugli() -> tuple[Measure, str]:
 def cvvdp() -> tuple[Measure, str]:
     """Raises: ImportError."""
     complete_torchvision()
+    os.environ["HF_HUB_OFFLINE"] = "1"  # it imports a client of a model server, and needs no model
     import pycvvdp
 
     metric = pycvvdp.cvvdp(display_name="standard_4k", device=torch.device("cpu"))

@@ -176,17 +176,12 @@ def test_wasserstein_distortion_sees_texture_where_squared_error_sees_noise():
     assert kept(original, other) == pytest.approx(1, abs=0.05) and kept(original, flat) == 0
 
 
-@pytest.mark.parametrize("name", ["psnr", "ssimulacra2", "ms_ssim", *(n for n in panel.JUDGES if n in ("vif", "gmsd"))])
+@pytest.mark.parametrize("name", ["psnr", "ssimulacra2", "ms_ssim"])
 def test_judges_prefer_the_better_picture(name, photo):
     judge = panel.JUDGES[name]
-    try:
-        measure, _ = judge.make()
-    except ImportError as error:
-        pytest.skip(str(error))
-    original = np.asarray(photo)[:192, :192]
-    near, far = (
-        np.uint8(np.clip(original.astype(int) + d, 0, 255)) for d in (np.eye(192, dtype=int)[..., None] * 9, 40)
-    )
+    original, noise = np.asarray(photo)[:192, :192], np.random.default_rng(0).normal(size=(192, 192, 3))
+    near, far = (np.uint8(np.clip(original + strength * noise, 0, 255)) for strength in (3, 20))
+    measure, _ = judge.make()
     assert judge.quality(measure(original, near)) > judge.quality(measure(original, far))
 
 
@@ -194,10 +189,11 @@ def test_tables_of_the_panel(folder, tmp_path, stubs, monkeypatch):
     out = tmp_path / "judges.json"
     outcome(folder, out)
     monkeypatch.setattr(pages, "RESULTS", tmp_path)
-    assert pages.panel_table("tiny").count("\n") == 2 + 3, "a head and a line for each range of the other codec"
-    assert "0.1 … 0.4" in pages.panel_table("tiny") and "-50" in pages.untrained("tiny")
+    monkeypatch.setattr(pages, "JUDGES", panel.JUDGES)
+    assert pages.judges("tiny").count("\n") == 2 + 3, "a head and a line for each range of the other codec"
+    assert "0.1 … 0.4" in pages.judges("tiny") and "-50" in pages.untrained("tiny")
     assert "contrast" in pages.looks("tiny")
-    assert pages.panel_table("other").count("\n") == 2, "nothing is measured yet"
+    assert pages.judges("other").count("\n") == 2, "nothing is measured yet"
 
 
 def test_a_contact_sheet_has_a_row_for_each_rate(folder, tmp_path, monkeypatch, capsys):
