@@ -97,21 +97,21 @@ class Results:
         write_bytes(str(self.path), json.dumps({"sets": self.sets}, indent=1).encode() + b"\n", overwrite=True)
 
 
-def curve(rows: dict[str, list[dict]], key: str) -> np.ndarray:
-    """(settings,): means over pictures."""
-    return np.mean([[row[key] for row in of_picture] for of_picture in rows.values()], axis=0)
+def curve(rows: dict[str, list[dict]], key: str) -> list[float]:
+    """Means over pictures, a setting after the other."""
+    return np.mean([[row[key] for row in of_picture] for of_picture in rows.values()], axis=0).tolist()
 
 
-def quality_at(bpp: np.ndarray, quality: np.ndarray, rate: float) -> float:
+def quality_at(bpp: Sequence[float], quality: Sequence[float], rate: float) -> float:
     """The quality of a curve at a rate; that of its nearer end beyond it."""
-    order = np.argsort(bpp)
-    return float(PchipInterpolator(np.log(bpp[order]), quality[order])(np.log(np.clip(rate, bpp.min(), bpp.max()))))
+    rates, qualities = zip(*sorted(zip(bpp, quality)))
+    return float(PchipInterpolator(np.log(rates), qualities)(np.log(min(max(rate, rates[0]), rates[-1]))))
 
 
 def rates_by_range(reference: dict, other: dict, name: str) -> list[float | None]:
     """BD-rate in % of a codec's rows against the reference's by one judge, for each of RANGES; None without overlap."""
     curves = [
-        (curve(rows, "bpp"), np.array([judges()[name].quality(v) for v in curve(rows, name)]))
+        (curve(rows, "bpp"), [judges()[name].quality(value) for value in curve(rows, name)])
         for rows in (reference, other)
     ]
     found: list[float | None] = []

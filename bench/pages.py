@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -307,7 +307,7 @@ def web() -> str:
     return table(head, rows)
 
 
-TABLES = {
+TABLES: dict[str, Callable[[], str]] = {
     "web": web,
     "restore": restored,
     "surfaces": surfaces,
