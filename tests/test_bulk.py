@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -159,7 +160,7 @@ def test_a_killed_worker_costs_nothing(tmp_path, photo, engine):
         assert victims
         os.kill(victims[0], signal.SIGKILL)
         said = driver.communicate(timeout=240)[1]
-    assert "40 done, 1 failed" in said
+    assert re.search(r"(40 done|39 done, 1 skipped), 1 failed", said)  # one may be written, but not logged
     assert below(out) == [f"{i:02}.lat" for i in range(40)]
     assert len(log(out)) == 41
     assert not list(out.rglob("*.part*"))

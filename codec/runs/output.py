@@ -18,7 +18,7 @@ from codec.runs.rows import Row
 if TYPE_CHECKING:
     from codec.runs.job import Options
 
-MEANWHILE = "another run made its output meanwhile"
+MEANWHILE = "its output was made meanwhile, by another run or a worker that died"
 OTHER = "made from another file, or from another state of this one; --overwrite replaces it"
 
 
