@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from codec import Codec, container, weights
-from codec.picture.image import as_picture
+from codec.arguments import as_picture
 
 QUALITIES = (5, 25, 50, 75, 90, 95, 100)
 FACTOR, BYTES = 1.02, 200  # how much larger than lossless WebP a file may be
