@@ -108,7 +108,8 @@ def main(arguments: list[str]) -> int:
     if name not in modules:
         print(f"no figure {name!r}: `python -m bench` lists them", file=sys.stderr)
         return 2
-    importlib.import_module(f"bench.{name}").main(rest, prog_name=f"python -m bench {name}")
+    package = "codec.bench" if name in ("run", "report") else "bench"  # what users run is part of the package
+    importlib.import_module(f"{package}.{name}").main(rest, prog_name=f"python -m bench {name}")
     return 0
 
 

@@ -24,13 +24,12 @@ import numpy as np
 from PIL import Image
 
 from codec import Codec
+from codec.bench.metrics import psnr
+from codec.bench.photos import load, pictures, tiled
 from codec.config import TILE
 from codec.runs import job
 from codec.runs.plan import Job
 from codec.settings import Settings
-
-from .metrics import psnr
-from .photos import load, pictures, tiled
 
 SIZES = ((1, 1), (1, 257), (300, 2), (17, 33), (640, 480), (1100, 40))
 FORMATS = {

@@ -18,14 +18,13 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import laplace
 
 from codec import Codec
+from codec.bench.metrics import psnr
 from codec.config import LATENT, TILE
 from codec.latent import anomaly, edit, generate, restore
 from codec.latent import fill as filling
 from codec.latent.latents import Latents
 from codec.train.data import decode_rgb, read_files
 from codec.weights import FOR_PIXELS
-
-from .metrics import psnr
 
 STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0)
 HOLES = (16, 32)  # pixels a side

@@ -16,6 +16,10 @@ from pathlib import Path
 
 import click
 
+from codec.bench.codecs import CODECS, PUBLISHED, Lat
+from codec.bench.metrics import IN_TABLES
+from codec.bench.report import label as name_in_tables
+
 from .judges import RANGES, RATES
 from .panel import JUDGES, LOOK
 
@@ -31,26 +35,8 @@ PAGES = (
     "codec/web/WEB.md",
 )
 TABLE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-RIVALS = {
-    "jpeg": "JPEG 4:4:4 (Pillow)",
-    "jpeg420": "JPEG 4:2:0 (Pillow)",
-    "jpegli": "JPEG by jpegli",
-    "webp": "WebP",
-    "jpeg2000": "JPEG 2000",
-    "jxl": "JPEG XL, effort 7",
-    "avif-s6": "AVIF 4:4:4, speed 6",
-    "avif-s4": "AVIF 4:4:4, speed 4",
-    "avif-ssim": "AVIF 4:4:4, speed 6, tuned for SSIM",
-    "avif-psnr": "AVIF 4:4:4, speed 4, tuned for PSNR",
-    "heic": "HEIC 4:4:4 (x265)",
-    "heic-psnr": "HEIC 4:4:4, tuned for PSNR",
-    "vvc420": "VVC 4:2:0 (vvenc)",
-    "published jpeg": "JPEG, published",
-    "published bpg_444_x265_ycbcr": "BPG 4:4:4, published",
-    "published compressai-mbt2018-mean_mse_cuda": "mbt2018-mean, published",
-    "published vtm": "VVC 4:4:4 (VTM), published",
-}
-METRICS = {"ssimulacra2": "SSIMULACRA 2", "ms_ssim": "MS-SSIM", "psnr": "PSNR"}
+RIVALS = {name: codec.label for name, codec in CODECS.items() if not issubclass(codec, Lat)}
+RIVALS |= {f"published {name}": label for name, label in PUBLISHED.items()}
 
 
 def result(name: str) -> dict:
@@ -71,13 +57,13 @@ def percent(rate: dict | None) -> str:
 def rates(ours: str) -> str:
     """BD-rates of one of our codecs against every rival, by each metric."""
     by_metric = result("kodak")["bd_rate"]
-    found = {metric: by_metric.get(metric, {}).get(ours, {}) for metric in METRICS}
+    found = {metric: by_metric.get(metric, {}).get(ours, {}) for metric in IN_TABLES}
     rows = []
     for name, label in RIVALS.items():
         if rate := found["psnr"].get(name):
             low, high = rate["range"]
-            rows.append([label, *(percent(found[m].get(name)) for m in METRICS), f"{low:.1f} … {high:.1f} dB"])
-    return table(["against", *METRICS.values(), "PSNR over"], rows)
+            rows.append([label, *(percent(found[m].get(name)) for m in IN_TABLES), f"{low:.1f} … {high:.1f} dB"])
+    return table(["against", *(metric.label for metric in IN_TABLES.values()), "PSNR over"], rows)
 
 
 def headline() -> str:
@@ -131,8 +117,7 @@ def qualities() -> str:
 def judged(pictures: str) -> list[tuple[str, dict]]:
     """(label, entry) of each codec that the panel has judged on a set of pictures."""
     found = result("judges").get("sets", {}).get(pictures, {"codecs": {}})["codecs"]
-    names = {"lat": "lat", "lat-best": "lat -m best", "lat-psnr": "lat --tune psnr"} | RIVALS
-    return [(names.get(name, name), entry) for name, entry in found.items()]
+    return [(name_in_tables(name), entry) for name, entry in found.items()]
 
 
 def rate_in(entry: dict, judge: str, i: int) -> str:
@@ -185,8 +170,8 @@ def ranges() -> str:
 def efforts() -> str:
     settings = result("effort")["settings"]
     rows = [
-        [f"BD-rate by {METRICS[m]}, against 3", *(f"{e[f'bd_rate_{m}_percent']:+.1f} %" for e in settings.values())]
-        for m in METRICS
+        [f"BD-rate by {metric.label}, against 3", *(f"{e[f'bd_rate_{m}_percent']:+.1f} %" for e in settings.values())]
+        for m, metric in IN_TABLES.items()
         if all(f"bd_rate_{m}_percent" in e for e in settings.values())
     ]
     rows.append(["seconds a picture", *(f"{e['seconds_a_picture']:.2g}" for e in settings.values())])

@@ -24,12 +24,11 @@ import click
 import torch
 from PIL import Image
 
+from codec.bench.compressai import complete_torchvision
+from codec.bench.machine import processor, timed
+from codec.bench.photos import tiled
+from codec.bench.run import memory_row, speed_row, start_worker
 from codec.weights import DEFAULT, cards
-
-from .codecs import complete_torchvision
-from .machine import processor, timed
-from .photos import tiled
-from .run import memory_row, speed_row, start_worker
 
 SIZES = (0.1, 0.4, 1, 3, 12, 48, 100)  # megapixels
 THREAD_SIZE = 3
@@ -38,7 +37,7 @@ MBT_LARGEST = 12
 
 
 def random_mbt2018_mean(folder: Path) -> dict[str, dict[int, Path]]:
-    """A weights file of CompressAI's model, in the form that `bench.codecs.build` takes; {} where it is missing."""
+    """A weights file of CompressAI's model, as `codec.bench.codecs.build` takes it; {} where CompressAI is missing."""
     complete_torchvision()
     try:
         from compressai.zoo import mbt2018_mean

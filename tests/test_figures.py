@@ -21,10 +21,11 @@ import bench.latents
 import bench.situations
 import bench.speed
 import bench.web
-from bench import pages, photos
+from bench import pages
 from bench.__main__ import FIGURES, main
 from bench.browser import CHROMIUM
 from bench.published import PAIRS
+from codec.bench import photos
 from codec.command import web
 from codec.errors import LatError
 from codec.train import loop

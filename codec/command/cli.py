@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -306,9 +304,8 @@ def onnx(model: str, folder: Path, decoder: bool) -> None:
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def bench(args: tuple[str, ...]) -> None:
     """Measure lat against other codecs; see `lat bench --help`."""
-    installed = importlib.util.find_spec("codec.bench") is not None  # a checkout has it beside the package instead
     try:
-        run = importlib.import_module("codec.bench.run" if installed else "bench.run")
+        from codec.bench import run
     except ImportError as error:
         say(f"lat: the benchmark needs more packages ({error.name}): {install('bench')}", err=True)
         sys.exit(FAILED)
