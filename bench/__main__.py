@@ -53,7 +53,7 @@ FIGURES = [
     Figure("distributed", "--data SHARD.tar --minutes 0.8 --out RESULT", "training", 5, "distributed.json"),
     Figure("heldout", "--data SHARD.tar NETWORK... --out RESULT", "training", 10, ""),
     Figure("latents sample", "--data KODAK --out RESULT", "kodak", 5, "sample.json"),
-    Figure("latents fill", "--data KODAK --out RESULT", "kodak", 20, "fill.json"),
+    Figure("retouch", "--data KODAK --out RESULT", "kodak", 20, "fill.json"),
     Figure("latents gallery", "--images PHOTO --second PHOTO --out RESULT", "kodak", 2, "gallery.png"),
     Figure("restore", "--images KODAK --crop 192 128 --out RESULT", "kodak", 10, "restore.json"),
     Figure("latents edit", "--data SHARD.tar --count 50 --out RESULT", "training", 10, "edit.json"),

@@ -29,6 +29,7 @@ PAGES = (
     "README.md",
     "bench/RESULTS.md",
     "codec/bulk/BULK.md",
+    "codec/edit/EDIT.md",
     "codec/runs/FILES.md",
     "codec/engine/ENGINES.md",
     "codec/latent/LATENTS.md",

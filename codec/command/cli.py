@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from codec import __version__, container, kinds, weights
+from codec.command.edit_cli import edit
 from codec.command.latent_cli import latent
 from codec.command.parts import (
     FAILED,
@@ -312,6 +313,7 @@ def bench(args: tuple[str, ...]) -> None:
     run.main(args, prog_name="lat bench")
 
 
+main.add_command(edit)
 main.add_command(latent)
 main.add_command(web)
 
