@@ -31,7 +31,7 @@ from codec.errors import LatError
 from codec.train import loop
 from tests.conftest import PHOTO, ROOT, InProcess, drawn, lat
 
-ELSEWHERE = {"judges", "sheet", "run", "ranges", "heldout", "retouch", "restore"}  # test_judges, test_bench, …
+ELSEWHERE = {"judges", "sheet", "run", "ranges", "heldout", "retouch", "restore", "patterns"}  # test_judges, …
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import click
 
-from codec import loaded, weights
+from codec import weights
 from codec.command.parts import LatCommand, parse_output, parse_region, together
 from codec.command.pixels import (
     EDIT_QUALITY,
@@ -18,11 +17,6 @@ from codec.command.pixels import (
 )
 from codec.errors import LatError
 from codec.tiles import Box
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-    from codec.coder import Codec
 
 
 @click.group()
@@ -60,23 +54,13 @@ common = together(
 )
 
 
-def write(codec: Codec | None, image: Image.Image, target: str, model: str, quality: float, overwrite: bool) -> None:
-    """Write a picture, or a .lat file with the weights of the one that was read, else with `model`.
-
-    Raises: LatError.
-    """
-    if codec is None and target.lower().endswith(".lat"):
-        codec = loaded.codec(model)
-    write_result(codec, image, target, quality, overwrite)
-
-
 @command(click.argument("source", metavar="IN"), box_option, common)
 def fill(source, box, model, quality, output, overwrite) -> None:
     """Forget what is in a box and go on from its border. For small holes; all other pixels stay."""
     from codec.edit import membrane
 
     picture, codec = read_pixels(source, output)
-    write(codec, membrane.fill(picture, box), output, model, quality, overwrite)
+    write_result(membrane.fill(picture, box), output, codec or model, quality, overwrite)
 
 
 @command(
@@ -89,7 +73,7 @@ def outpaint(source, by, model, quality, output, overwrite) -> None:
     from codec.edit import membrane
 
     picture, codec = read_pixels(source, output)
-    write(codec, membrane.outpaint(picture, by), output, model, quality, overwrite)
+    write_result(membrane.outpaint(picture, by), output, codec or model, quality, overwrite)
 
 
 @command(
@@ -110,4 +94,4 @@ def paste(target, patch, box, at, model, quality, output, overwrite) -> None:
         raise LatError(f"{patch}: box {box} leaves the picture of {width} × {height}")
     tell_of_profile(patch, other.metadata, picture.metadata)
     part = replace(other, pixels=other.pixels[Box(*box).slices])
-    write(codec, membrane.paste(picture, part, at), output, model, quality, overwrite)
+    write_result(membrane.paste(picture, part, at), output, codec or model, quality, overwrite)

@@ -221,7 +221,7 @@ def restore(source, noise, deblock, upscale, model, quality, output, overwrite) 
                 image = restoring.denoise(codec, picture, noise, progress)
             else:
                 image = restoring.upscale(codec, picture, progress)
-    write_result(codec, image, output, quality, overwrite)
+    write_result(image, output, codec, quality, overwrite)
 
 
 latent.add_command(anomaly)

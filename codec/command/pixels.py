@@ -104,12 +104,13 @@ def tell_of_profile(source: str, own: dict[str, bytes], kept: dict[str, bytes]) 
         say(f"{files.shown(source)}: its colours are not converted to the ICC profile of the other picture", err=True)
 
 
-def write_result(codec: Codec, image: Image.Image, target: str, quality: float, overwrite: bool) -> None:
-    """A .lat file or a picture, by the target's suffix.
+def write_result(image: Image.Image, target: str, codec: Codec | str, quality: float, overwrite: bool) -> None:
+    """Write a picture, or a .lat file with a codec or the name of its weights, by the target's suffix.
 
     Raises: LatError.
     """
     if Path(target).suffix.lower() == ".lat":
-        files.write_bytes(target, codec.encode(image, quality), overwrite)
+        writer = loaded.codec(codec) if isinstance(codec, str) else codec
+        files.write_bytes(target, writer.encode(image, quality), overwrite)
     else:
         write_picture(image, target, overwrite)
