@@ -1,10 +1,6 @@
 """What encoder effort buys: BD-rate against effort 3 by SSIMULACRA 2, MS-SSIM and PSNR, and seconds a picture.
 
-python -m bench.effort --images KODAK --every 4 --settings "3,4,5,7,7 ms-ssim,9" --out bench/results/effort.json
-python -m bench.effort --images KODAK --every 8 --settings 3,7 --out bench/results/effort-3.json
-python -m bench.effort --images KODAK --every 8 --settings 3,7 -m best --out bench/results/effort-best.json
-python -m bench.effort --images KODAK --every 8 --settings "3,7 ms-ssim" -m best \\
-    --out bench/results/effort-best-ms-ssim.json
+python -m bench effort --images KODAK --every 12 --settings 3,7 --out bench/results/effort.json
 """
 
 from __future__ import annotations
