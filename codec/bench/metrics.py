@@ -71,9 +71,9 @@ METRICS = {  # the first is the report's headline: people compress for people
 IN_TABLES = {name: metric for name, metric in METRICS.items() if metric.in_tables}
 
 
-def scaled(metric: str, values: Sequence[float]) -> list[float]:
-    """Values as curves are drawn and integrated."""
-    return [METRICS[metric].scale(value) for value in values]
+def scaled(metric: str, values: Sequence[float | None]) -> list[float]:
+    """Values as curves are drawn and integrated; NaN where nothing was measured."""
+    return [float("nan") if value is None else METRICS[metric].scale(value) for value in values]
 
 
 def bd_rate(
