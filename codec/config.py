@@ -31,6 +31,8 @@ class Config:
     dec_blocks: int = 4
     context_blocks: int = 2
     z_blocks: int = 2  # of the context model of z
+    feedback: int = 0  # width of the encoder's feedback (`model.Feedback`); 0: none
+    feedback_blocks: int = 2
     rates: int = 64
     lambda_min: float = 0.00058  # `-q 0`: 26.2 dB on Kodak, where the published curves of BPG and VTM begin
     lambda_max: float = 0.25
@@ -88,5 +90,10 @@ SIZES = {
     # λ from lower on: at the same λ it has a higher PSNR, and both should begin at the same quality
     "best": Config(
         width=256, latents=320, context=160, enc_blocks=6, dec_blocks=5, context_blocks=3, lambda_min=0.00048
+    ),
+    "fast-9": Config(latents=640, feedback=64, lambda_max=1.2),
+    "best-9": Config(
+        width=256, latents=640, context=160, enc_blocks=6, dec_blocks=5, context_blocks=3, feedback=128,
+        lambda_min=0.00048, lambda_max=1.2,
     ),
 }

@@ -31,7 +31,7 @@ from codec.model import Model
 from codec.train.checkpoint import load_checkpoint, load_networks, restore, save_checkpoint
 from codec.train.data import Photos
 from codec.train.distortion import DISTORTIONS, Distortion, squared_error
-from codec.train.grow import at_lambdas, grow
+from codec.train.grow import at_lambdas, fit_feedback, grow
 from codec.train.muon import Muon
 
 
@@ -50,6 +50,7 @@ class Recipe:
     clip: float = 1.0  # below the usual norm: else a few odd crops are most of the noise
     ema: float = 0.999
     seed: int = 0
+    halved: float = 0.0  # part of the crops at half their size: sharp, and free of what JPEG left
     tune: str = "psnr"  # what the weights are for: a key of DISTORTIONS
     decoder_only: bool = False  # all but g_s stays as it is
 
@@ -163,6 +164,8 @@ def begun(cfg: Config, photos: Photos, start: Path | None) -> Model:
         tensors, described = load_networks(start)
         trained = replace(cfg, **{k: described["config"][k] for k in ("rates", "lambda_min", "lambda_max")})
         grow(at_lambdas(tensors, trained, cfg), model, patches(photos))
+        if not any(name.startswith("feedback.") for name in tensors):
+            fit_feedback(model, photos.crops(16, 256).cpu(), cfg.rates // 2)
     return model
 
 
@@ -222,6 +225,10 @@ class Training:
         size = recipe.final_crop if progress > 1 - recipe.final_part else recipe.crop
         count = max(1, round(recipe.batch * (recipe.crop / size) ** 2))
         x = self.photos.crops(count, size, self.shared, self.rank, self.world)
+        if halved := round(recipe.halved * count) if size <= recipe.crop else 0:
+            larger = self.photos.crops(halved, 2 * size, self.shared, self.rank, self.world)
+            x[:halved] = torch.nn.functional.avg_pool2d(larger, 2)
+            x = x[torch.randperm(count, generator=self.shared)]  # rates are spread in order
         q = spread_rates(self.cfg.rates, count * self.world, self.shared, self.device)[self.rank :: self.world]
         return x.contiguous(memory_format=torch.channels_last), q
 
