@@ -25,7 +25,7 @@ from PIL import Image
 
 from codec import Codec, job
 from codec.plan import Job
-from codec.settings import TILE
+from codec.settings import TILE, Settings
 
 from .metrics import psnr
 from .photos import load, pictures, tiled
@@ -152,7 +152,7 @@ def seams(images: Path, out: Path) -> None:
             for k in range(256, max(band.shape), 256):
                 band[max(0, k - 8) : k + 8] = band[:, max(0, k - 8) : k + 8] = True
             for tile in squared:
-                data = codec.encode(original, quality, tile=tile)
+                data = codec.encode_picture(original, Settings(quality, tile=tile))
                 sizes[tile] += len(data)
                 decoded = np.asarray(codec.decode(data))
                 squared[tile].append(np.mean((decoded[band].astype(float) - original[band]) ** 2))

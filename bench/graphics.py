@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from codec import Codec, container, weights
+from codec.arguments import as_picture
 from codec.container import LATENT
-from codec.picture.image import as_picture
 from codec.settings import Settings
 from codec.tiles import tile_kinds
 from codec.train import graphics as synthetic

@@ -82,10 +82,9 @@ def own_entropy(codec: Codec, latents: Latents) -> float:
     assert latents.z_hat is not None  # what was drawn has it
     y, z = latents.y_hat[None], latents.z_hat[None]
     of_y, of_z = entropies(codec.tiles.y_tables[0]), entropies(codec.tiles.z_tables)
-    bits: list[float] = []
-    codec.tiles.quantise_z(z, latents.row, lambda symbols, index: bits.append(of_z[index].sum()))
-    codec.tiles.quantise(y, z, latents.row, lambda symbols, index: bits.append(of_y[index].sum()))
-    return float(sum(bits))
+    hyper, quantised = codec.tiles.quantise_z(z, latents.row), codec.tiles.quantise(y, z, latents.row)
+    bits = sum(of_z[index].sum() for _, index in hyper.coded) + sum(of_y[index].sum() for _, index in quantised.coded)
+    return float(bits)
 
 
 def statistics(pixels: np.ndarray) -> dict[str, float]:

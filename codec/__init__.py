@@ -5,9 +5,12 @@
     data = codec.encode(image, quality=50)
     image = codec.decode(data)
 
-`import codec` costs no torch; the names that need it load on first use.
+`import codec` costs no torch; the names that need it load on first use. It turns off the telemetry of the engines.
 """
 
+from typing import TYPE_CHECKING
+
+from codec import telemetry
 from codec.errors import (
     ChecksumError,
     DesyncError,
@@ -29,14 +32,19 @@ __all__ = [
     "MissingModelError",
     "TruncatedError",
 ]
+telemetry.disable()
 
 
-def __getattr__(name: str):
-    if name == "Codec":
-        from codec import process
+if TYPE_CHECKING:
+    from codec.coder import Codec
+else:
 
-        process.wait_passively()
-        from codec.coder import Codec
+    def __getattr__(name: str):
+        if name == "Codec":
+            from codec import process
 
-        return Codec
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            process.wait_passively()
+            from codec.coder import Codec
+
+            return Codec
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

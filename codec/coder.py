@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable
-from copy import copy
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from codec import container, engine, lossless, mixed, process, weights
+from codec import container, engine, loaded, lossless, mixed, process, weights
+from codec.arguments import LatFile, PictureLike, as_picture, parsed
 from codec.concurrency import in_flight
 from codec.container import LATENT, Container, Header
 from codec.decoding import synthesised
 from codec.errors import LatError, LimitError, MissingModelError
 from codec.lossless import OnError
-from codec.picture.image import Picture, as_picture, to_colour, to_pillow
-from codec.settings import EFFORT, MAX_PIXELS, QUALITY, TILE, Settings
+from codec.picture.image import Picture, to_colour, to_pillow
+from codec.settings import EFFORT, MAX_PIXELS, QUALITY, Settings
 from codec.tile import TileCoder
 from codec.tiles import Box, picture_box, region_box, tile_box, tiles_in
 from codec.weights import Weights
@@ -27,7 +28,7 @@ from codec.weights import Weights
 if TYPE_CHECKING:
     import torch
 
-    from codec.engine.torch_engine import TorchEngine
+    from codec.engine.torch_engine import TorchTransforms
     from codec.model import Model
 
 Progress = Callable[[int, int], None]  # tiles done, tiles in all; with effort, steps of tiles
@@ -48,25 +49,30 @@ class Codec:
     ):
         """The last three as `engine.load` takes them. Raises: FormatError, LatError."""
         self.weights, self.name, self.fingerprint, self.cfg = weights, weights.name, weights.fingerprint, weights.config
+        self._asked: tuple[str | None, int | None, bool, str | None] = (engine_name, threads, float32, None)
         self._use(engine.load(weights, engine_name, threads, float32))
+
+    def __reduce__(self):
+        """Pickle the name of the weights, which are loaded at the other end; weights without one are pickled whole."""
+        return loaded.rebuild, (weights.name_of(self.fingerprint) or self.weights, *self._asked)
 
     def _use(self, chosen: engine.Engine) -> None:
         process.survive_fork(chosen)
-        self.engine, self.tiles = chosen, TileCoder(self.weights, chosen)
+        self.engine, self.tiles = chosen, TileCoder(self.weights, chosen.entropy)
 
     def for_tiles(self, tiles: int) -> Codec:
         """This codec, or a twin of it that shares out the cores among several tiles."""
         shared = self.engine.several(tiles) if tiles > 1 else self.engine
         if shared is self.engine:
             return self
-        twin = copy(self)
-        twin.engine, twin.tiles = shared, self.tiles.by(shared)
+        twin = object.__new__(Codec)
+        twin.__dict__ |= self.__dict__ | {"engine": shared, "tiles": self.tiles.by(shared.entropy)}
         return twin
 
     @classmethod
     def load(
         cls,
-        name: str = weights.DEFAULT,
+        name: str | os.PathLike[str] = weights.DEFAULT,
         engine: str | None = None,
         threads: int | None = None,
         float32: bool = False,
@@ -82,27 +88,30 @@ class Codec:
         return cls(Weights.open(weights.newest(name, tune)), engine, threads, float32)
 
     @classmethod
-    def for_file(cls, data: bytes | Container) -> Codec:
+    def for_file(cls, data: LatFile) -> Codec:
         """The installed weights that a .lat file was written with.
 
-        Raises: FormatError, MissingModelError.
+        Raises: as `decode`.
         """
         return cls.load(weights.name_for(parsed(data).header.model))
 
     @cached_property
-    def torch_engine(self) -> TorchEngine:
-        """The networks as torch has them, whatever else evaluates them otherwise: for gradients."""
-        found = self.engine if self.engine.name == "torch" else engine.load(self.weights, "torch")
-        return cast("TorchEngine", found)
+    def torch_transforms(self) -> TorchTransforms:
+        """The transforms as torch has them, whatever else evaluates them otherwise: for gradients."""
+        from codec.engine.torch_engine import TorchTransforms
+
+        found = self.engine.transforms
+        return found if isinstance(found, TorchTransforms) else TorchTransforms(self.weights)
 
     @property
     def model(self) -> Model:
         """The float networks, as torch modules."""
-        return self.torch_engine.model
+        return self.torch_transforms.model
 
     def to(self, device: torch.device | str) -> Codec:
         """This codec by torch, with g_a, g_s and h_a on a device; entropy coding stays on the CPU."""
-        self._use(self.torch_engine.to(device))
+        self._use(engine.by_torch(self.torch_transforms.to(device), self.engine.entropy))
+        self._asked = ("torch", *self._asked[1:3], str(device))
         return self
 
     def require(self, header: Header) -> None:
@@ -115,29 +124,30 @@ class Codec:
 
     def encode(
         self,
-        image: Image.Image | np.ndarray | Picture,
+        image: PictureLike,
         quality: float = QUALITY,
         progress: Progress | None = None,
-        threshold: float = 0.5,
         effort: int = EFFORT,
         tune: str | None = None,
-        tile: int = TILE,
         lossless: bool = False,
     ) -> bytes:
-        """A Pillow image, or a uint8 array (H, W) or (H, W, C), -> the bytes of a .lat file.
+        """A picture -> the bytes of a .lat file.
 
-        What can be asked for is told by `Settings`. Alpha is lossless; so is what costs less that way (`mixed.py`).
-        `progress` counts tiles, and from effort 4 on their steps too.
-        Raises: LatError, ValueError.
+        A picture is a Pillow image, a uint8 array (H, W) or (H, W, C), a tensor (C, H, W) of uint8 or of floats 0 … 1,
+        a path, or the bytes of a picture file. `Settings` says what can be asked for. Alpha is lossless; so is what
+        costs less that way (`mixed.py`). `progress` counts tiles, and from effort 4 on their steps too.
+        Raises: LatError; TypeError for what is no picture.
         """
-        settings = Settings(quality, effort, tune, threshold, tile, lossless)
-        return self.encode_picture(as_picture(image, exact=lossless), settings, progress)
+        return self.encode_picture(image, Settings(quality, effort, tune, lossless=lossless), progress)
 
-    def encode_picture(self, picture: Picture, settings: Settings, progress: Progress | None = None) -> bytes:
+    def encode_picture(self, image: PictureLike, settings: Settings, progress: Progress | None = None) -> bytes:
         """`encode`, with everything that can be asked for in one object.
 
-        Raises: LatError.
+        Raises: LatError, TypeError.
         """
+        if progress is not None and not callable(progress):
+            raise TypeError(f"progress must be a function of (done, all), got {type(progress).__name__}")
+        picture = as_picture(image, exact=settings.lossless)
         if settings.lossless:
             return lossless.exact(picture, settings.effort)
         learned = self.encode_tiles(picture, settings, progress)
@@ -199,7 +209,7 @@ class Codec:
             y, z = refinement()(self, pixels, box, settings, step_done)
         else:
             y = self.analyse(pixels, box, row)
-            z = self.engine.hyper_analyse(y, row)
+            z = self.engine.transforms.hyper_analyse(y, row)
         alpha = pixels[(*(box * LATENT).slices, -1)] if pixels.shape[2] in (2, 4) else None
         return self.tiles.encode(y, z, row, alpha, settings.threshold)
 
@@ -212,21 +222,22 @@ class Codec:
         missing = (seen.height * LATENT - part.shape[0], seen.width * LATENT - part.shape[1])
         if any(missing):
             part = np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-        return self.engine.analyse(part, row)[(..., *box.shift(seen.left, seen.top).slices)]
+        return self.engine.transforms.analyse(part, row)[(..., *box.shift(seen.left, seen.top).slices)]
 
     # -- decoding ------------------------------------------------------------------------------------------------
 
     def decode(
         self,
-        data: bytes | Container,
+        data: LatFile,
         max_pixels: int = MAX_PIXELS,
         progress: Progress | None = None,
         on_error: OnError | None = None,
     ) -> Image.Image:
-        """A .lat file, its bytes or parsed, -> a Pillow image in the mode it was written from, metadata in its `info`.
+        """A .lat file -> a Pillow image in the mode it was written from, metadata in its `info`.
 
-        With `on_error`, a damaged tile is reported to it and painted flat instead of raising.
-        Raises: FormatError, ChecksumError, TruncatedError, LimitError, MissingModelError, DesyncError.
+        The file is given as its bytes, by path, open, or parsed. With `on_error`, a damaged tile is reported to it and
+        painted flat instead of raising.
+        Raises: FormatError, ChecksumError, TruncatedError, LimitError, MissingModelError, DesyncError; TypeError.
         """
         file = parsed(data)
         header = file.header
@@ -235,7 +246,7 @@ class Codec:
             raise LimitError(f"{size} is more than {max_pixels} pixels; raise the limit if you trust the file")
         return to_pillow(self.decode_pixels(file, picture_box(header), progress, on_error), file.metadata)
 
-    def decode_region(self, data: bytes | Container, box: tuple[int, int, int, int]) -> Image.Image:
+    def decode_region(self, data: LatFile, box: tuple[int, int, int, int]) -> Image.Image:
         """Only the pixels (left, top, right, bottom): equal to that crop of `decode`, reading just the tiles it needs.
 
         Raises: as `decode`; LatError where the box leaves the picture.
@@ -276,8 +287,3 @@ def refinement() -> Callable:
     except ModuleNotFoundError as error:
         raise LatError(f"an effort of 4 and more needs {error.name}: pip install torch") from None
     return refine
-
-
-def parsed(data: bytes | Container) -> Container:
-    """Raises: FormatError and its kinds."""
-    return data if isinstance(data, Container) else container.parse(data)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-MOST = 4  # tiles in networks at the same time
+MAX_TILES_IN_FLIGHT = 4
 
 
 class AtOnce(Executor):
@@ -20,13 +20,13 @@ class AtOnce(Executor):
 
 
 def cores() -> int:
-    """Of this process."""
+    """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def shares(threads: int, tiles: int) -> int:
-    """Into how many equal parts threads are divided for so many tiles: MOST at most, for each takes memory."""
-    return max(n for n in range(1, min(MOST, threads, tiles) + 1) if threads % n == 0)
+    """Into how many equal parts threads are divided for so many tiles: a few at most, for each takes memory."""
+    return max(n for n in range(1, min(MAX_TILES_IN_FLIGHT, threads, tiles) + 1) if threads % n == 0)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -116,9 +117,30 @@ class Patch:
         return cls(left, top, width, height, bool(payload[0]), stream)
 
     @property
+    def sides(self) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom."""
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
+    @property
     def cell(self) -> tuple[int, int]:
         """Row and column in a grid of squares of MAX_PATCH pixels, of which each has one patch at most."""
         return self.top // MAX_PATCH, self.left // MAX_PATCH
+
+
+class Tiles(Sequence[memoryview]):
+    """The tiles of DATA, one behind the other, as views: 8 bytes of memory each, because a file may list millions."""
+
+    def __init__(self, data: memoryview, ends: array[int]):
+        self.data, self.ends = data, ends
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        return self.data[self.ends[index - 1] if index else 0 : self.ends[index]]
 
 
 @dataclass(frozen=True)
@@ -133,7 +155,7 @@ class Container:
     tiles: Sequence[memoryview | bytes]
     metadata: dict[str, bytes] = field(default_factory=dict)
     ancillary: list[tuple[bytes, bytes]] = field(default_factory=list)
-    crcs: list[int] | None = None
+    crcs: Sequence[int] | None = None
     data_crc: tuple[int, int] = (0, 0)  # of the whole DATA chunk: stored, and that of its type
     patches: list[Patch] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
@@ -295,7 +317,7 @@ def _patches(header: Header, payloads: list[memoryview], damaged: int) -> list[P
 
 def _split(
     header: Header, index: memoryview | None, data: memoryview, patched: bool
-) -> tuple[list[memoryview], list[int] | None]:
+) -> tuple[Sequence[memoryview], Sequence[int] | None]:
     """Cut DATA into tiles; everything must agree before anything the size of the picture is allocated."""
     across, down = header.grid
     if header.lossless:
@@ -314,21 +336,20 @@ def _split(
         raise FormatError(f"no INDX although the picture has {across} × {down} tiles")
     if len(index) < 5 * across * down:
         raise FormatError(f"INDX of {len(index)} bytes cannot list {across} × {down} tiles")
-    tiles: list[memoryview] = []
-    crcs: list[int] = []
-    at = start = 0
-    for _ in range(across * down):
+    ends, crcs = array("Q"), array("I")
+    at = end = 0
+    for number in range(across * down):
         size, at = read_varint(index, at)
         if at + 4 > len(index):
             raise TruncatedError("INDX ends inside an entry")
         crcs.append(struct.unpack_from("<I", index, at)[0])
         at += 4
-        if size < MIN_TILE_BYTES and (size or not patched):
-            raise FormatError(f"tile {len(tiles)} of {size} bytes is impossible")
-        if start + size > len(data):
+        if size < MIN_TILE_BYTES and (size or crcs[-1] or not patched):
+            raise FormatError(f"tile {number} of {size} bytes is impossible")
+        end += size
+        if end > len(data):
             raise FormatError("INDX lists more bytes than DATA has")
-        tiles.append(data[start : start + size])
-        start += size
-    if at != len(index) or start != len(data):
+        ends.append(end)
+    if at != len(index) or end != len(data):
         raise FormatError("INDX and DATA disagree in size")
-    return tiles, crcs
+    return Tiles(data, ends), crcs

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,31 +32,46 @@ def synthesised(
     that none of its pixels depend on stay zero. Only tiles still in reach are kept, and a few ahead.
     """
     header, bounds, reach = file.header, latent_bounds(file.header), codec.cfg.decoder_reach
-    wanted = set(tiles_in(header, under.grow(reach, bounds)))
-    around = [tile_box(header, index).grow(reach, bounds) for index in todo]
-    order = iter(dict.fromkeys(t for seen in around for t in tiles_in(header, seen) if t in wanted))
+    wanted = under.grow(reach, bounds)
     worker = codec.for_tiles(len(todo))
     at_once = worker.engine.at_once
     decoded: dict[int, Future[TileLatents]] = {}
+    leaving: defaultdict[int, list[int]] = defaultdict(list)  # what is not needed any more after a tile
     begun: deque[tuple[Box, Future[np.ndarray]]] = deque()
-    used: set[int] = set()
-    submitted = 0
-    with in_flight(len(wanted), at_once) as pool:
-        for index, seen in zip(todo, around):
-            needed = [t for t in tiles_in(header, seen) if t in wanted]
-            used.update(needed)
-            for other in itertools.islice(order, len(used) + at_once - submitted):  # those, and the next ones ahead
-                decoded[other] = pool.submit(decode_or_report, worker, file, other, on_error)
-                submitted += 1
-            y_hat = joined(header, seen, {t: decoded[t].result() for t in needed})
-            task = pool.submit(synthesise, worker, file, index, decoded[index].result(), y_hat, seen)
-            begun.append((tile_box(header, index), task))
+    ahead = iter(todo)
+
+    def seen_by(index: int) -> Box:
+        return tile_box(header, index).grow(reach, bounds)
+
+    def needed(index: int) -> list[int]:
+        return list(tiles_in(header, seen_by(index) & wanted)) if len(file.tiles[index]) else []
+
+    with in_flight(sum(1 for _ in tiles_in(header, wanted)), at_once) as pool:
+
+        def fetch(tiles: int) -> None:
+            for other in [other for index in islice(ahead, tiles) for other in needed(index)]:
+                if other not in decoded:
+                    decoded[other] = pool.submit(decode_or_report, worker, file, other, on_error)
+                    *_, last = tiles_in(header, seen_by(other) & under)
+                    leaving[last].append(other)
+
+        fetch(at_once)
+        for index in todo:
+            fetch(1)
+            box, seen = tile_box(header, index), seen_by(index)
+            if latents := {other: decoded[other].result() for other in needed(index)}:
+                y_hat = joined(header, seen, latents)
+                task = pool.submit(synthesise, worker, file, index, latents[index], y_hat, seen)
+            else:
+                task = pool.submit(lossless.flat, header, box.height * LATENT, box.width * LATENT)
+            begun.append((box, task))
+            for other in leaving.pop(index, ()):
+                del decoded[other]
             if len(begun) > at_once:
-                box, pixels = begun.popleft()
-                yield box, pixels.result()
-            decoded = {k: v for k, v in decoded.items() if k >= index - header.grid[0] - 1}
-        for box, pixels in begun:
-            yield box, pixels.result()
+                box, task = begun.popleft()
+                yield box, task.result()
+        for box, task in begun:
+            yield box, task.result()
 
 
 def joined(header: Header, seen: Box, tiles: dict[int, TileLatents]) -> np.ndarray:
@@ -76,9 +91,7 @@ def synthesise(
 ) -> np.ndarray:
     """Pixels (16h, 16w, C) of a tile, from the latents `seen` under and around it."""
     header, box = file.header, tile_box(file.header, index)
-    if not file.tiles[index]:
-        return lossless.flat(header, box.height * LATENT, box.width * LATENT)
-    x = codec.engine.synthesise(y_hat, tile.row)[(box.shift(seen.left, seen.top) * LATENT).slices]
+    x = codec.engine.transforms.synthesise(y_hat, tile.row)[(box.shift(seen.left, seen.top) * LATENT).slices]
     if header.mode in ("L", "LA"):
         x = to_grey(x)
     return x if tile.alpha is None else np.concatenate([x, tile.alpha], 2)

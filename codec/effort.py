@@ -80,7 +80,7 @@ class Objective:
         generator = torch.Generator().manual_seed(0)  # the same file every time
 
         def random_signs(like: Tensor) -> Tensor:
-            return torch.randint(0, 2, like.shape, generator=generator).to(like).mul_(2).sub_(1)
+            return torch.randint(0, 2, like.shape, generator=generator, device="cpu").to(like).mul_(2).sub_(1)
 
         free = y.clone().requires_grad_(True)
         residuals = self.distortion.residuals(self.synthesise(free))
@@ -101,7 +101,7 @@ def refine(
     codec: Codec, pixels: np.ndarray, box: Box, settings: Settings, step_done: Callable[[], None]
 ) -> tuple[np.ndarray, np.ndarray]:
     """y and ẑ of the latents in `box` of a picture (H, W, C): those whose file costs least in bits + λ · distortion."""
-    engine, row = codec.torch_engine, codec.cfg.row(settings.quality)
+    engine, row = codec.torch_transforms, codec.cfg.row(settings.quality)
     height, width = pixels.shape[:2]
     seen = box.grow(codec.cfg.decoder_reach, Box(0, 0, -(-width // LATENT), -(-height // LATENT)))
     around, own = codec.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
@@ -112,15 +112,15 @@ def refine(
     def cost(candidate: tuple[np.ndarray, np.ndarray]) -> float:
         y, z_hat = candidate
         decoded = around.copy()
-        decoded[(..., *own.slices)] = codec.tiles.quantise(y, z_hat, row)[0]
-        x_hat = to_tensor(codec.engine.synthesise(decoded, row)[(own * LATENT).slices]).to(engine.device)
+        decoded[(..., *own.slices)] = codec.tiles.quantise(y, z_hat, row).values
+        x_hat = to_tensor(codec.engine.transforms.synthesise(decoded, row)[(own * LATENT).slices]).to(engine.device)
         return 8 * len(codec.tiles.encode(y, z_hat, row)) + float(distortion.bits(x_hat))
 
-    whole, z = (torch.from_numpy(v).to(engine.device) for v in (around, codec.engine.hyper_analyse(y, row)))
+    whole, z = (torch.from_numpy(v).to(engine.device) for v in (around, codec.engine.transforms.hyper_analyse(y, row)))
     objective = Objective(engine.model, whole, own, engine.rows(row), distortion)
     start = whole[(..., *own.slices)]
     found = [(start, z), *descend(objective, start, z, settings.steps, step_done)]
-    candidates = ((y.cpu().numpy(), codec.tiles.quantise_z(z.cpu().numpy(), row)) for y, z in found)
+    candidates = ((y.cpu().numpy(), codec.tiles.quantise_z(z.cpu().numpy(), row).values) for y, z in found)
     return min(candidates, key=cost)
 
 

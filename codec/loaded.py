@@ -34,7 +34,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def codec(
-    name: str = weights.DEFAULT, threads: int | None = None, engine: str | None = None, float32: bool = False
+    name: str | os.PathLike[str] = weights.DEFAULT,
+    threads: int | None = None,
+    engine: str | None = None,
+    float32: bool = False,
 ) -> Codec:
     """`Codec.load`; a file of weights is read again where it has changed.
 
@@ -61,6 +64,21 @@ def codec_for(model: bytes) -> Codec:
     Raises: FormatError, MissingModelError.
     """
     return codec(weights.name_for(model))
+
+
+def rebuild(own: str | Weights, engine: str | None, threads: int | None, float32: bool, device: str | None) -> Codec:
+    """A codec that was pickled: by the name of its weights, once a process, or of weights that travelled themselves.
+
+    Raises: MissingModelError, FormatError, LatError.
+    """
+    if isinstance(own, str) and device is None:
+        return codec(own, threads, engine, float32)
+    process.wait_passively()
+    from codec.coder import Codec
+    from codec.weights import Weights
+
+    found = Codec(Weights.open(own) if isinstance(own, str) else own, engine, threads, float32)
+    return found.to(device) if device else found
 
 
 def codec_of(own: Weights) -> Codec:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
+from PIL.WebPImagePlugin import WebPImageFile
 
 from codec import container
 from codec.container import LATENT, MAX_PATCH, NO_WEIGHTS, Container, Header, Patch
-from codec.errors import ChecksumError, FormatError, LatError
+from codec.errors import ChecksumError, FormatError, LatError, LimitError
 from codec.picture.image import Picture, to_pillow
 from codec.settings import EFFORT, TILE
 from codec.tiles import Box, picture_box, region_box, tiles_in
@@ -94,16 +95,18 @@ def webp(pixels: np.ndarray, effort: int) -> bytes:
 def unpacked(patch: Patch) -> np.ndarray:
     """uint8 (height, width, 4), alpha 255 where the stream has none.
 
-    Raises: FormatError.
+    Raises: FormatError; LimitError where Pillow's own limit is smaller than the patch.
     """
     stream = bytes(patch.stream)
     even = len(stream) + len(stream) % 2
     data = RIFF.pack(b"RIFF", 12 + even, b"WEBPVP8L", len(stream)) + stream.ljust(even, b"\0")
     try:
-        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+        with WebPImageFile(io.BytesIO(data)) as image:  # Image.open would warn of what is large
             if image.size != (patch.width, patch.height):
                 raise FormatError("LOSS: sizes of a patch disagree")
             return np.asarray(image.convert("RGBA"))
+    except Image.DecompressionBombError as error:
+        raise LimitError(f"{error} PIL.Image.MAX_IMAGE_PIXELS is Pillow's limit") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise FormatError(f"LOSS: patch at {patch.left}, {patch.top} is damaged: {error}") from None
 

@@ -46,7 +46,7 @@ from codec.config import (
 
 def log_lambdas(cfg: Config) -> Tensor:
     """(rates,): natural logarithm of the λ of every rate row."""
-    return torch.linspace(math.log(cfg.lambda_min), math.log(cfg.lambda_max), cfg.rates)
+    return torch.linspace(math.log(cfg.lambda_min), math.log(cfg.lambda_max), cfg.rates, dtype=torch.float32)
 
 
 def round_ste(x: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from bisect import bisect_right
 import numpy as np
 
 LOW = 2**31  # a state below it takes in a word
-LONGEST = 8  # nibbles of a symbol beyond its table; more are a forgery
 PRECISION = 16
 
 
@@ -69,18 +68,21 @@ class RansDecoder:
                 self._state = state
                 beyond = self._beyond()
                 state = self._state
-                value = -(beyond + 1) // 2 if beyond % 2 else value + beyond // 2
+                value = -(beyond >> 1) - 1 if beyond % 2 else value + (beyond >> 1)
             out.append(value + offsets[i])
         self._state = state
         return out
 
     def _beyond(self) -> int:
+        """An escaped number, of 32 bits with a sign; nibbles beyond the eighth begin at its lowest bits again."""
         count = nibble = self._nibble()
         while nibble == 15:
             nibble = self._nibble()
             count += nibble
-        digits = [self._nibble() for _ in range(count)]
-        return sum(digit << 4 * at for at, digit in enumerate(digits[:LONGEST])) if count <= LONGEST else 2**31
+        number = 0
+        for at in range(count):
+            number |= self._nibble() << 4 * (at % 8)
+        return number - (number >> 31 << 32)
 
     def _nibble(self) -> int:
         nibble, self._state = self._state & 15, self._state >> 4

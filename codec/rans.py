@@ -4,8 +4,10 @@ Where it is not installed, `plain_rans` stands in for it.
 Only CompressAI's two extension modules are loaded. Importing the package itself takes seconds, pulls in
 torchvision, and fails where a CPU build of torch meets the registry's torchvision.
 
-The decoder of that coder trusts its input: short or forged streams read past their end. So a stream is
-checked for size and decoded from a copy with ample zeros behind it; a CRC-32 of the latents follows in tile.py.
+Its decoder trusts its input: short or forged streams read past their end. So a stream is checked for size and
+decoded from a copy with ample zeros behind it; a CRC-32 of the latents follows in tile.py. Its encoder never returns
+from numbers that are too large, so symbols are checked first. C++ leaves it to the processor what an escape of more
+than eight nibbles is; a coder that does not do as FORMAT.md says is passed over.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from types import ModuleType
 import numpy as np
 
 from codec import plain_rans
-from codec.errors import DesyncError, FormatError
+from codec.errors import DesyncError, FormatError, LatError
 
 PRECISION = 16  # bits of the frequency tables
-SYMBOL_LIMIT = 2**15  # |symbol| in a valid file
+SYMBOL_LIMIT = 2**14  # largest |symbol| in a valid file: values in units of 1/64 stay exact in float32
+LARGEST = 5  # bytes of a symbol: 16 bits for the escape, 4 for a count, and five nibbles
+STREAM_ENDS = 64  # bytes of a stream beside its symbols: the state, and what rounding costs
 SHIFT = 128  # makes most symbols bytes, which Python turns into arrays several times as fast as other numbers
 NEAR = 16  # |symbol| up to which `Tables.bits` knows the cost
 
@@ -51,9 +55,24 @@ def _extension(name: str) -> ModuleType:
 def _coder():
     """The module with the coder: CompressAI's, or the same in Python."""
     try:
-        return _extension("ans")
+        compiled = _extension("ans")
     except ModuleNotFoundError:
         return plain_rans
+    return compiled if _wraps_escapes(compiled) else plain_rans
+
+
+def _wraps_escapes(coder: ModuleType) -> bool:
+    """Whether a coder reads escapes of eight nibbles and more as `plain_rans` does."""
+    tables = [[0, 1, 2, 1 << PRECISION]], [4], [0]  # nearly everything is an escape
+    for seed in range(8):
+        stream = np.random.default_rng(seed).bytes(64) + bytes(4096)
+        decoders = coder.RansDecoder(), plain_rans.RansDecoder()
+        for decoder in decoders:
+            decoder.set_stream(b"\xf9\xff\xff\xff" + stream)
+        one, other = (decoder.decode_stream([0] * 9, *tables) for decoder in decoders)
+        if one != other:
+            return False
+    return True
 
 
 def description() -> str:
@@ -124,6 +143,11 @@ def quantise_pmf(pmf: np.ndarray) -> np.ndarray:
     return np.asarray(_extension("_CXX").pmf_to_quantized_cdf([*map(float, pmf), tail], PRECISION), dtype=np.int32)
 
 
+def beyond(symbols: np.ndarray) -> bool:
+    """Whether any is out of a valid file's range."""
+    return bool(symbols.max() > SYMBOL_LIMIT or symbols.min() < -SYMBOL_LIMIT)
+
+
 def listed(indices: np.ndarray) -> list[int]:
     """Numbers of tables, all below 256."""
     return list(indices.astype(np.uint8).tobytes())
@@ -137,6 +161,9 @@ class SymbolWriter:
         self._count = 0
 
     def put(self, symbols: np.ndarray, indices: np.ndarray, tables: Tables) -> None:
+        """Raises: LatError for symbols beyond SYMBOL_LIMIT, which is what NaN becomes as a whole number."""
+        if len(symbols) and beyond(symbols):
+            raise LatError("a latent is no number or too large: the weights are damaged")
         self._count += len(symbols)
         self._coder.encode_with_indexes(symbols.tolist(), listed(indices), tables.cdfs, tables.lengths, tables.offsets)
 
@@ -155,9 +182,11 @@ class SymbolReader:
     def __init__(self, stream: bytes, count: int):
         if len(stream) % 4 or len(stream) < 8:
             raise FormatError(f"a stream of {len(stream)} bytes is impossible: must be a multiple of 4, at least 8")
+        if len(stream) > LARGEST * count + STREAM_ENDS:
+            raise FormatError(f"a stream of {len(stream)} bytes is impossible: it has {count} values")
         self._coder = _coder().RansDecoder()
         trusting = _coder() is not plain_rans
-        self._coder.set_stream(stream.ljust(17 * len(stream) + 8 * count + 256, b"\0") if trusting else stream)
+        self._coder.set_stream(stream.ljust(17 * len(stream) + 8 * count + 4096, b"\0") if trusting else stream)
         self._left = count
 
     def get(self, indices: np.ndarray, tables: Tables) -> np.ndarray:
@@ -170,6 +199,6 @@ class SymbolReader:
         except ValueError:  # some are larger than a byte
             symbols = np.array(values, np.int64)
         symbols -= SHIFT
-        if len(symbols) and max(symbols.max(), -symbols.min()) >= SYMBOL_LIMIT:
+        if len(symbols) and beyond(symbols):
             raise DesyncError("a decoded symbol is out of range: the stream was forged or damaged")
         return symbols

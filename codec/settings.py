@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
+
+from codec.errors import LatError
 
 QUALITY, EFFORT, TUNE = 50, 3, "eye"  # defaults; TUNE: of the weights that a size stands for
 STEPS = {1: 0, 2: 0, 3: 0, 4: 3, 5: 6, 6: 12, 7: 30, 8: 60, 9: 130}  # of refinement, by effort
@@ -21,7 +24,7 @@ class Settings:
     that the weights are trained for. `threshold` 0.5 … 1: residuals shrink by what
     it exceeds 0.5 by before they are rounded; a larger one makes the file smaller by less than a step of quality does.
     `tile`: side of a tile in latents. `lossless`: every pixel comes back as it was; only effort counts.
-    Raises: ValueError for an effort, a metric or a tile that there is not.
+    Raises: LatError for a quality, an effort, a metric, a threshold or a tile that there is not.
     """
 
     quality: float = QUALITY
@@ -32,14 +35,23 @@ class Settings:
     lossless: bool = False
 
     def __post_init__(self) -> None:
-        if self.effort not in STEPS:
-            raise ValueError(f"effort must be 1 … {max(STEPS)}, got {self.effort}")
-        if self.tune not in (None, *TUNES):
-            raise ValueError(f"tune must be one of {', '.join(TUNES)}, got {self.tune}")
-        if not 4 <= self.tile <= TILE or self.tile % 4:
-            raise ValueError(f"tile must be a multiple of 4 from 4 to {TILE} latents, got {self.tile}")
+        if not is_number(self.quality) or not 0 <= self.quality <= 100:
+            raise LatError(f"quality must be 0 … 100, got {self.quality!r}")
+        if not is_number(self.effort) or self.effort not in STEPS:
+            raise LatError(f"effort must be 1 … {max(STEPS)}, got {self.effort!r}")
+        if self.tune is not None and (not isinstance(self.tune, str) or self.tune not in TUNES):
+            raise LatError(f"tune must be one of {', '.join(TUNES)}, got {self.tune!r}")
+        if not is_number(self.threshold) or not 0.5 <= self.threshold <= 1:
+            raise LatError(f"threshold must be 0.5 … 1, got {self.threshold!r}")
+        if not is_number(self.tile) or not 4 <= self.tile <= TILE or self.tile % 4:
+            raise LatError(f"tile must be a multiple of 4 from 4 to {TILE} latents, got {self.tile!r}")
 
     @property
     def steps(self) -> int:
         """Of refinement."""
         return STEPS[self.effort]
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number of Python or NumPy; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)

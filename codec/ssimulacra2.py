@@ -62,7 +62,7 @@ WEIGHTS = torch.tensor([  # of the 1-norms of the three maps and their 4-norms, 
     95.1080498811086, 0.9863978034400682, 0.9834382792465353, 0.0012286405048278493, 171.2667255897307,
     0.9807858872435379,
     0, 0, 0, 0.0005130064588990679, 0, 0.00010854057858411537,
-], dtype=torch.float64).view(3, 6, 2, 3)
+], dtype=torch.float64, device="cpu").view(3, 6, 2, 3)
 # fmt: on
 PRUNED = WEIGHTS * (WEIGHTS > PRUNE)
 
@@ -106,8 +106,8 @@ def _blur_rows(x: Tensor) -> Tensor:
 @torch.inference_mode(False)  # a first caller's must not forbid gradients to later ones
 def _band(dtype: torch.dtype, device: torch.device) -> Tensor:
     """(BLOCK + 2 RADIUS, BLOCK): a row of pixels times this is its blur, without RADIUS at either end."""
-    taps = torch.tensor(TAPS[:0:-1] + TAPS, dtype=torch.float64)
-    band = torch.zeros(BLOCK + 2 * RADIUS, BLOCK, dtype=torch.float64)
+    taps = torch.tensor(TAPS[:0:-1] + TAPS, dtype=torch.float64, device="cpu")
+    band = torch.zeros(BLOCK + 2 * RADIUS, BLOCK, dtype=torch.float64, device="cpu")
     for column in range(BLOCK):
         band[column : column + len(taps), column] = taps
     return band.to(device, dtype)

@@ -15,10 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
+from codec.arguments import as_picture
 from codec.coder import Codec
 from codec.config import Config
 from codec.errors import LatError
-from codec.picture.image import Picture, as_picture
+from codec.picture.image import Picture
 from codec.settings import Settings
 
 SPAN = 0.035  # of the threshold, that saves about what one row less does (2 to 8 % of the bytes)
@@ -104,7 +105,7 @@ def to_ssimulacra2(
         raise LatError(f"SSIMULACRA 2 needs {error.name}: pip install torch") from None
 
     def tensor(pixels: np.ndarray) -> torch.Tensor:
-        return torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None].expand(1, 3, -1, -1) / 255
+        return torch.tensor(pixels, dtype=torch.float32, device="cpu").permute(2, 0, 1)[None].expand(1, 3, -1, -1) / 255
 
     picture = as_picture(image)
     if min(picture.pixels.shape[:2]) < ssimulacra2.SMALLEST:

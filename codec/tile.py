@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 
 import numpy as np
 
 from codec import container, entropy_model
 from codec.config import DEAD_ZONE, DEAD_ZONE_MAX, PASSES
 from codec.container import LATENT, Container
-from codec.engine import Engine
-from codec.entropy_model import SYMBOL_LIMIT, EntropyModel
+from codec.engine import EntropyNetworks
+from codec.entropy_model import EntropyModel, Passes
 from codec.errors import DesyncError, FormatError
-from codec.rans import SymbolReader, SymbolWriter, Tables
+from codec.rans import SYMBOL_LIMIT, SymbolReader, SymbolWriter, Tables
 from codec.tiles import Box, hyper_box, picture_box, tile_box
 from codec.weights import Weights
 
 DEAD_ZONES = np.minimum(0.5 + DEAD_ZONE / entropy_model.SIGMAS**2, DEAD_ZONE_MAX)  # by table; `model.dead_zone`
-Write = Callable[[np.ndarray, np.ndarray], None]  # coded symbols of a pass, in order, and their tables
+Coded = tuple[np.ndarray, np.ndarray]  # the symbols of a pass (int32) and their table indices (uint8), in coding order
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,23 @@ class TileLatents:
     alpha: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class Quantised:
+    """What becomes of y or z (1, N, h, w): the values that a file restores, their CRC-32, the symbols of each pass."""
+
+    values: np.ndarray
+    crc: int
+    coded: list[Coded]
+
+
 class TileCoder:
     """The entropy model and the frequency tables of one set of weights."""
 
-    def __init__(self, weights: Weights, engine: Engine):
+    def __init__(self, weights: Weights, networks: EntropyNetworks):
         """Raises: FormatError."""
         self.config = weights.config
         try:
-            self.entropy = EntropyModel(weights, engine)
+            self.entropy = EntropyModel(weights, networks)
             counted, gaussian, self.z_tables = (
                 Tables.unpack(*(weights.tables[f"{label}.{part}"] for part in ("cdf", "length", "offset")))
                 for label in ("y", "y_gaussian", "z")
@@ -52,60 +60,45 @@ class TileCoder:
         # a tile takes what is cheaper: after effort, the second
         self.y_tables = counted, gaussian.continued(counted)
 
-    def by(self, engine: Engine) -> TileCoder:
-        """The same, with its networks evaluated by another engine."""
+    def by(self, networks: EntropyNetworks) -> TileCoder:
+        """The same, with its networks evaluated by others."""
         twin = copy(self)
-        twin.entropy = self.entropy.by(engine)
+        twin.entropy = copy(self.entropy)
+        twin.entropy.networks = networks
         return twin
 
     def encode(
         self, y: np.ndarray, z: np.ndarray, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5
     ) -> bytes:
-        """A tile's record: rate row and set of tables, CRC of its latents, alpha uint8 (H, W), stream."""
-        writer = SymbolWriter()
-        z_hat = self.quantise_z(z, row, lambda symbols, index: writer.put(symbols, index, self.z_tables))
-        parts: list[tuple[np.ndarray, np.ndarray]] = []
-        _, crc = self.quantise(y, z_hat, row, lambda symbols, index: parts.append((symbols, index)), threshold)
-        costs = [sum(tables.bits(*part) for part in parts) for tables in self.y_tables]
+        """The record of a tile's y (1, M, h, w) and z: rate row and set of tables, CRC of ŷ, alpha (H, W), stream."""
+        hyper = self.quantise_z(z, row)
+        latents = self.quantise(y, hyper.values, row, threshold)
+        costs = [sum(tables.bits(*coded) for coded in latents.coded) for tables in self.y_tables]
         kind = costs.index(min(costs))
-        for part in parts:
-            writer.put(*part, self.y_tables[kind])
+        writer = SymbolWriter()
+        for symbols, index in hyper.coded:
+            writer.put(symbols, index, self.z_tables)
+        for symbols, index in latents.coded:
+            writer.put(symbols, index, self.y_tables[kind])
         packed = b""
         if alpha is not None:
             packed = pack_alpha(alpha)
             packed = container.varint(len(packed)) + packed
-        return struct.pack("<BI", row + kind * self.config.rates, crc) + packed + writer.finish()
+        return struct.pack("<BI", row + kind * self.config.rates, latents.crc) + packed + writer.finish()
 
-    def quantise(
-        self, y: np.ndarray, z_hat: np.ndarray, row: int, write: Write | None = None, threshold: float = 0.5
-    ) -> tuple[np.ndarray, int]:
-        """y (1, M, h, w) -> the ŷ that a file restores, and its CRC; `write` gets the coded symbols and their tables.
-
-        ŷ given with its own ẑ comes back unchanged.
-        """
-
-        def visit(t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
-            def whole(residuals: np.ndarray, index: np.ndarray) -> np.ndarray:
-                size = np.abs(residuals)
-                if threshold > 0.5:  # towards zero first, but not beyond it
-                    size = np.maximum(size - np.float32(threshold - 0.5), 0)
-                    residuals = np.copysign(size, residuals)
-                return np.rint(residuals) * (size > DEAD_ZONES.take(index))
-
-            return coded(entropy_model.gather(y, t) - mu, index, whole, write)
-
-        return self.entropy.run(z_hat, row, y.shape[2], y.shape[3], visit)
-
-    def quantise_z(self, z: np.ndarray, row: int, write: Write | None = None) -> np.ndarray:
-        """z (1, Z, h, w) -> ẑ, as `quantise` does it to y but for dead zones: ẑ is too few bits to save any.
+    def quantise_z(self, z: np.ndarray, row: int) -> Quantised:
+        """z (1, Z, h, w) -> ẑ and its symbols, without dead zones: ẑ is too few bits to save any.
 
         ẑ comes back unchanged.
         """
+        return quantise(self.entropy.z(row, *z.shape[2:]), z)
 
-        def visit(t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
-            return coded(entropy_model.gather(z, t) - mu, index, lambda residuals, _: np.rint(residuals), write)
+    def quantise(self, y: np.ndarray, z_hat: np.ndarray, row: int, threshold: float = 0.5) -> Quantised:
+        """y (1, M, h, w) -> the ŷ that a file restores, and its symbols; `threshold` as in `Settings`.
 
-        return self.entropy.hyper(row, z.shape[2], z.shape[3], visit)
+        ŷ given with its own ẑ comes back unchanged.
+        """
+        return quantise(self.entropy.y(z_hat, row, *y.shape[2:]), y, threshold)
 
     def decode(self, parsed: Container, index: int, passes: int = PASSES) -> TileLatents:
         """Latents and alpha of one tile of a file; after fewer passes, ŷ is 0 where it is not known yet, not verified.
@@ -128,17 +121,10 @@ class TileCoder:
         hyper = hyper_box(box)
         count = self.config.latents * box.height * box.width + self.config.hyper * hyper.height * hyper.width
         reader = SymbolReader(data[at:], count)
-
-        def read(tables: Tables, t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
-            used = np.flatnonzero(index > 0)  # four times as fast as that of numbers
-            symbols = np.zeros_like(mu)
-            symbols[used] = np.clip(reader.get(index[used], tables), -SYMBOL_LIMIT, SYMBOL_LIMIT)
-            return symbols
-
-        z_hat = self.entropy.hyper(row, hyper.height, hyper.width, partial(read, self.z_tables))
-        of_y = partial(read, self.y_tables[kind])
-        y_hat, found = self.entropy.run(z_hat, row, box.height, box.width, of_y, passes)
-        if found != crc and passes == PASSES:
+        z_hat, _ = restore(self.entropy.z(row, hyper.height, hyper.width), reader, self.z_tables)
+        latents = self.entropy.y(z_hat, row, box.height, box.width)
+        y_hat, restored = restore(latents, reader, self.y_tables[kind], passes)
+        if restored != crc and passes == PASSES:
             raise DesyncError("decoded latents do not match their checksum: the stream was forged or damaged")
         return TileLatents(row, z_hat, y_hat, alpha)
 
@@ -152,19 +138,38 @@ class TileCoder:
         return TileLatents(0, z, np.zeros((1, self.config.latents, box.height, box.width), np.float32), alpha)
 
 
-def coded(
-    residuals: np.ndarray,
-    index: np.ndarray,
-    whole: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    write: Write | None,
-) -> np.ndarray:
-    """Residuals of a pass -> symbols, by `whole`; at the smallest σ, where they are other than 0 once in 50,000, 0."""
-    symbols, used = np.zeros_like(residuals), np.flatnonzero(index > 0)
-    index = index[used]
-    symbols[used] = found = whole(residuals[used], index).clip(1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1)
-    if write:
-        write(found.astype(np.int32), index)
-    return symbols
+def quantise(passes: Passes, values: np.ndarray, threshold: float | None = None) -> Quantised:
+    """The encoder's passes over values (1, N, h, w); `threshold` as for `round_residuals`."""
+    coded = []
+    for _ in passes:
+        mu, index = passes.predict()
+        symbols = round_residuals(passes.gather(values) - mu, index, threshold)
+        passes.put(symbols)
+        coded.append((symbols, index))
+    return Quantised(passes.values(), passes.crc, coded)
+
+
+def restore(passes: Passes, reader: SymbolReader, tables: Tables, count: int = PASSES) -> tuple[np.ndarray, int]:
+    """The decoder's passes, all or the first few: values (1, N, h, w), and the CRC-32 of what is known of them."""
+    for _ in islice(passes, count):
+        _, index = passes.predict()
+        passes.put(reader.get(index, tables))
+    return passes.values(), passes.crc
+
+
+def round_residuals(residuals: np.ndarray, index: np.ndarray, threshold: float | None) -> np.ndarray:
+    """Residuals -> symbols (int32): the nearest whole numbers.
+
+    With a threshold (`Settings`), those in the dead zone of their table become 0.
+    """
+    symbols = np.rint(residuals)
+    if threshold is not None:
+        size = np.abs(residuals)
+        if threshold > 0.5:  # towards zero first, but not beyond it
+            size = np.maximum(size - np.float32(threshold - 0.5), 0)
+            symbols = np.rint(np.copysign(size, residuals))
+        symbols *= size > DEAD_ZONES.take(index)
+    return symbols.clip(1 - SYMBOL_LIMIT, SYMBOL_LIMIT - 1).astype(np.int32)
 
 
 def pack_alpha(alpha: np.ndarray) -> bytes:
@@ -189,6 +194,8 @@ def unpack_alpha(data: bytes, box: Box) -> np.ndarray:
         rows = decoder.decompress(data, count + 1)
     except zlib.error as error:
         raise FormatError(f"alpha of a tile is damaged: {error}") from None
+    if not decoder.eof or decoder.unused_data:
+        raise FormatError(f"alpha of a tile is no zlib stream of {count} samples, whole and with nothing behind it")
     if len(rows) != count:
         raise FormatError(f"alpha of a tile does not have {count} samples")
     inside[:] = np.cumsum(np.frombuffer(rows, np.uint8).reshape(inside.shape), axis=0, dtype=np.uint8)

@@ -7,10 +7,11 @@ A tiled picture therefore equals the untiled one, and there is no seam to hide.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codec.container import HYPER, LATENT, Container, Header
+from codec.container import HYPER, LATENT, MAX_PATCH, Container, Header
 from codec.errors import LatError
 
 
@@ -30,6 +31,10 @@ class Box:
     @property
     def height(self) -> int:
         return self.bottom - self.top
+
+    @property
+    def area(self) -> int:
+        return self.width * self.height
 
     def grow(self, by: int, within: Box) -> Box:
         return Box(self.left - by, self.top - by, self.right + by, self.bottom + by) & within
@@ -68,12 +73,23 @@ def picture_box(header: Header) -> Box:
     return Box(0, 0, header.width, header.height)
 
 
+def box_of(numbers: tuple[int, int, int, int]) -> Box:
+    """The box that four whole numbers stand for.
+
+    Raises: LatError where they are not four, or not whole.
+    """
+    try:
+        return Box(*map(operator.index, numbers))
+    except TypeError:
+        raise LatError(f"a box must be (left, top, right, bottom) in whole pixels, got {numbers!r}") from None
+
+
 def region_box(header: Header, box: tuple[int, int, int, int]) -> Box:
     """Pixels (left, top, right, bottom) of a picture.
 
     Raises: LatError where there are none, or not all are in the picture.
     """
-    region = Box(*box)
+    region = box_of(box)
     if region & picture_box(header) != region or not region.width * region.height:
         raise LatError(f"region {box} is empty or leaves the picture of {header.width} × {header.height}")
     return region
@@ -97,11 +113,21 @@ def tile_kinds(file: Container) -> dict[str, int]:
     across, down = file.header.grid
     if file.header.lossless:
         return {"learned": 0, "mixed": 0, "lossless": across * down}
-    kinds = {"learned": 0, "mixed": 0, "lossless": sum(not tile for tile in file.tiles)}
-    patches = [Box(p.left, p.top, p.left + p.width, p.top + p.height) for p in file.patches]
+    kinds = {"learned": 0, "mixed": 0, "lossless": 0}
+    patches = {patch.cell: Box(*patch.sides) for patch in file.patches}
     for index, tile in enumerate(file.tiles):
-        if tile:
-            pixels = tile_box(file.header, index) * LATENT
-            shared = any((pixels & patch).width * (pixels & patch).height for patch in patches)
-            kinds["mixed" if shared else "learned"] += 1
+        if not len(tile):
+            kinds["lossless"] += 1
+            continue
+        pixels = tile_box(file.header, index) * LATENT
+        near = (patches.get(cell) for cell in cells_under(pixels))
+        shared = any(patch is not None and (pixels & patch).area for patch in near)
+        kinds["mixed" if shared else "learned"] += 1
     return kinds
+
+
+def cells_under(pixels: Box) -> Iterator[tuple[int, int]]:
+    """Row and column of each cell that a box of pixels reaches into. A cell has one patch at most."""
+    for row in range(pixels.top // MAX_PATCH, -(-pixels.bottom // MAX_PATCH)):
+        for column in range(pixels.left // MAX_PATCH, -(-pixels.right // MAX_PATCH)):
+            yield row, column

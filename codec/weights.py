@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class Weights:
         return cls(described["name"], fingerprint, config, networks, part("exact."), part("tables."), tune)
 
     @classmethod
-    def open(cls, name: str) -> Weights:
+    def open(cls, name: str | os.PathLike[str]) -> Weights:
         """Installed weights by name, or a path to a .safetensors file.
 
         Raises: MissingModelError, FormatError.
@@ -113,17 +114,21 @@ def name_for(fingerprint: bytes) -> str:
     )
 
 
-def newest(name: str, tune: str | None = None) -> str:
+def newest(name: str | os.PathLike[str], tune: str | None = None) -> str:
     """The newest weights of a size, trained for a metric (default: `settings.TUNE`); another name stands for itself.
 
     Where none are trained for it, those for PSNR: an effort refines latents for any metric.
+    Raises: TypeError for what is no name.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise TypeError(f"weights must be a name or the path of a .safetensors file, got {type(name).__name__}")
+    name = os.fsdecode(name)
     if name not in NEWEST:
         return name
     return NEWEST[name].get(tune or TUNE, NEWEST[name]["psnr"])
 
 
-def locate(name: str) -> Path:
+def locate(name: str | os.PathLike[str]) -> Path:
     """Path of installed weights by name or size; a path to a .safetensors file stands for itself.
 
     Raises: MissingModelError.

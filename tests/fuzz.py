@@ -17,6 +17,7 @@ import numpy as np
 
 from codec import Codec, LatError, container
 from codec.lossless import ESTIMATE, patches
+from codec.settings import Settings
 
 MAX_PIXELS = 2**18
 
@@ -28,7 +29,9 @@ def seeds(codec: Codec, lossless: bool = False) -> list[bytes]:
     files = []
     for channels in (1, 2, 3, 4):
         for tile in (4, 64):
-            files.append(codec.encode(pixels[:, :, :channels].copy(), 30, tile=tile, lossless=lossless))
+            files.append(
+                codec.encode_picture(pixels[:, :, :channels].copy(), Settings(30, tile=tile, lossless=lossless))
+            )
             if not lossless:
                 tiles = container.parse(files[-1])
                 over = patches(pixels[:, :, :channels], pixels[:, :, 0] > 100, ESTIMATE)

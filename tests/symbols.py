@@ -1,4 +1,4 @@
-"""Child process: `python -m tests.symbols FILE ENGINE THREADS [LAYOUT]` prints a digest of a .lat file's latents."""
+"""Child process: `python -m tests.symbols FILE ENGINE THREADS` prints a digest of a .lat file's latents."""
 
 import hashlib
 import sys
@@ -16,12 +16,6 @@ def digest(codec: Codec, data: bytes, order=None) -> str:
 
 
 if __name__ == "__main__":
-    path, engine, threads, *layout = sys.argv[1:]
-    if layout:
-        import torch
-
-        from codec.engine import torch_engine
-
-        torch_engine.LAYOUT = getattr(torch, layout[0])
+    path, engine, threads = sys.argv[1:]
     with open(path, "rb") as file:
         print(digest(Codec.load(engine=engine, threads=int(threads)), file.read()))

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from codec import container, job, plan
+from codec.settings import Settings
 from tests.conftest import ROOT, lat, run
 
 
@@ -111,7 +112,7 @@ def test_metadata_passes_byte_for_byte_or_is_stripped(tmp_path, crop):
 
 
 def test_a_damaged_tile_costs_that_tile(codec, photo, tmp_path):
-    data = codec.encode(photo.crop((0, 0, 384, 256)), tile=8)
+    data = codec.encode_picture(photo.crop((0, 0, 384, 256)), Settings(tile=8))
     damaged = bytearray(data)
     parsed = container.parse(data)
     damaged[data.index(bytes(parsed.tiles[0])) + 9] ^= 1  # in tile 0

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from codec import Codec, engine
 from codec.command.cli import main
-from codec.engine import by_size
+from codec.engine import onnx_engine
+from codec.settings import Settings
 from tests.conftest import run
 
 NAMES = engine.installed()
@@ -32,7 +33,7 @@ def test_pixels_agree_to_one_and_latents_to_the_last_bit(codec, by_engine, crop,
 def test_small_pictures_of_every_mode(codec, by_engine, shape):
     pixels = np.random.default_rng(0).integers(0, 256, (*shape, 4), np.uint8)
     for channels in (1, 2, 3, 4):
-        data = by_engine.encode(pixels[:, :, :channels].copy(), tile=4)
+        data = by_engine.encode_picture(pixels[:, :, :channels].copy(), Settings(tile=4))
         assert np.abs(np.asarray(codec.decode(data), int) - np.asarray(by_engine.decode(data), int)).max() <= 1
 
 
@@ -49,7 +50,7 @@ def test_threads_share_an_engine(by_engine, crop):
 def test_a_forked_child_decodes(by_engine, tmp_path, tile):
     """In a process of its own: this one has threads that others started."""
     path = tmp_path / "a.lat"
-    path.write_bytes(by_engine.encode(np.zeros((40, 70, 3), np.uint8), tile=tile))
+    path.write_bytes(by_engine.encode_picture(np.zeros((40, 70, 3), np.uint8), Settings(tile=tile)))
     result = run("-c", FORK, by_engine.engine.name, str(path), text=True)
     assert (result.returncode, result.stdout) == (0, "0\n"), result.stderr
 
@@ -87,14 +88,16 @@ def test_bfloat16_costs_a_fiftieth_of_a_decibel_at_most(codec, photo):
 
 @pytest.mark.skipif(not {"openvino", "onnxruntime"} <= {*NAMES}, reason="needs both")
 def test_large_work_and_small_work_go_to_different_engines(codec, photo, monkeypatch):
-    monkeypatch.setattr(by_size, "LARGE", 100)
+    monkeypatch.setattr(onnx_engine, "LARGE", 100)
+    ran, run = set(), onnx_engine.OnnxNetworks.run
+    monkeypatch.setattr(onnx_engine.OnnxNetworks, "run", lambda self, *a: ran.add(self.name) or run(self, *a))
     both, image = Codec(codec.weights), photo.crop((0, 0, 240, 200))
     for tile in (4, 64):
-        data = both.encode(image, tile=tile)
+        data = both.encode_picture(image, Settings(tile=tile))
         assert np.abs(np.asarray(codec.decode(data), int) - np.asarray(both.decode(data), int)).max() <= 1
         box = (40, 50, 130, 120)
         assert both.decode_region(data, box).tobytes() == both.decode(data).crop(box).tobytes()
-    assert (both.engine.small.name, both.engine.large.name) == ("onnxruntime", "openvino")
+    assert ran == {"onnxruntime", "openvino"}
 
 
 EVERY_DAY = """

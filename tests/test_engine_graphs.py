@@ -1,4 +1,4 @@
-"""Every ONNX graph against torch (float networks) or against float64 (whole numbers)."""
+"""Every ONNX graph against torch (float networks) or against float64 (integer networks)."""
 
 import json
 
@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from codec.config import PASSES
-from codec.engine.whole_numbers import LIMIT, Context, NumpyLayers, coded_in, first_features, first_guesses
+from codec.engine.integer_networks import LIMIT, Context, start_y, start_z
+from codec.engine.numpy_engine import NumpyLayers
 from codec.weights import Weights
 
-graphs = pytest.importorskip("codec.engine.graphs", reason="needs onnx")
+graphs = pytest.importorskip("codec.engine.onnx_graphs", reason="needs onnx")
 runtime = pytest.importorskip("onnxruntime")
 
 ROW = np.array([33])
@@ -36,9 +37,9 @@ def run(weights):
 
 @pytest.fixture(scope="module")
 def model(weights):
-    from codec.engine.torch_engine import TorchEngine
+    from codec.engine.torch_engine import TorchTransforms
 
-    return TorchEngine(weights).model
+    return TorchTransforms(weights).model
 
 
 def test_float_networks_agree_with_torch(weights, run, model, crop):
@@ -56,26 +57,22 @@ def test_float_networks_agree_with_torch(weights, run, model, crop):
 
 
 @pytest.mark.parametrize(("kind", "height", "width"), [("y", 6, 8), ("y", 5, 3), ("y", 1, 1), ("z", 2, 3), ("z", 1, 2)])
-def test_whole_number_networks_agree_with_float64(weights, run, kind, height, width):
+def test_integer_networks_agree_with_float64(weights, run, kind, height, width):
     layers, random, size = NumpyLayers(weights), np.random.default_rng(1), np.array([height, width])
     context, half = Context(layers, kind, weights.config), (-(-height // 2), -(-width // 2))
     if kind == "y":
         z = random.integers(-LIMIT, LIMIT + 1, (weights.config.hyper, -(-height // 4), -(-width // 4)))
-        features = first_features(layers, z.astype(np.float64))[:, : 2 * half[0], : 2 * half[1]]
-        expected_guesses = first_guesses(layers, features, context.channels)
+        expected, before = start_y(layers, weights.config, z.astype(np.float64), (height, width))
         reduced, *guesses = run("y_start", z=z[None].astype(np.float32), size=size)
     else:
-        prior = weights.exact["z_prior"][ROW[0]].astype(np.float64)
-        coded = [prior[coded_in(t, context.channels).reshape(-1), None, None] for t in range(PASSES)]
-        expected_guesses = [np.broadcast_to(c, (len(c), *half)) for c in coded]
+        expected, before = start_z(layers, weights.config, int(ROW[0]), (height, width))
         reduced, *guesses = run("z_start", row=ROW, size=size)
-    expected = context.start(expected_guesses)[:, :height, :width]
-    assert (reduced[0] == expected).all() and (np.concatenate(guesses) == np.stack(expected_guesses)).all()
+    assert (reduced[0] == expected).all() and (np.concatenate(guesses) == np.stack(before)).all()
     for t in range(1, PASSES):
         known = random.integers(-(2**15), 2**15, (t * context.channels, *half))
         inputs = {"reduced": reduced, "values": known[None].astype(np.float32), "guess": guesses[t]}
         params = run(f"{kind}_step_{t}", **inputs)[0][0]
-        assert (params == context.step(t, expected, known.astype(np.float64), expected_guesses[t])).all()
+        assert (params == context.step(t, expected, known.astype(np.float64), before[t])).all()
 
 
 def test_export_writes_what_a_decoder_needs(weights, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from codec import Codec, weights
+from codec.settings import Settings
 from tests.conftest import PHOTO
 from tests.symbols import digest
 
@@ -56,7 +57,7 @@ def write() -> None:
         path = GOLDEN / f"{label}.lat"
         if not path.exists():
             codec = Codec.load(name)
-            data = codec.encode(image, **options)
+            data = codec.encode_picture(image, Settings(**options))
             path.write_bytes(data)
             codec.decode(data).save(path.with_suffix(".png"))
             digests[path.stem] = digest(codec, data)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from codec import ChecksumError, FormatError, LatError, container, graphics, lossless
-from codec.picture.image import as_picture
+from codec.arguments import as_picture
 from codec.settings import Settings
 from codec.tiles import tile_kinds
 from tests.conftest import drawn, psnr, run
@@ -31,7 +31,7 @@ def mosaic(photo) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def mixed(codec, mosaic) -> bytes:
-    return codec.encode(mosaic, quality=50, tile=8)
+    return codec.encode_picture(mosaic, Settings(50, tile=8))
 
 
 def kinds(data: bytes) -> dict[str, int]:
@@ -156,7 +156,7 @@ def test_a_region_of_both_is_that_part_of_the_picture(codec, mixed):
 def test_both_in_grey_and_with_alpha(codec, mosaic, channels):
     pixels = with_alpha(np.asarray(mosaic))
     pixels = pixels if channels == 4 else pixels[..., [1, 3][:channels]]
-    data = codec.encode(pixels, quality=40, tile=8)
+    data = codec.encode_picture(pixels, Settings(40, tile=8))
     decoded = np.asarray(codec.decode(data)).reshape(pixels.shape)
     assert container.parse(data).patches
     assert np.array_equal(decoded[160:], pixels[160:])

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 import codec.plugin  # noqa: F401
+from codec.settings import Settings
 from tests.conftest import run
 
 
@@ -104,7 +105,7 @@ def test_invalid_file():
 
 
 def test_damage_is_an_os_error(codec, crop):
-    damaged = bytearray(codec.encode(crop, tile=4))
+    damaged = bytearray(codec.encode_picture(crop, Settings(tile=4)))
     damaged[len(damaged) // 2] ^= 1
     with Image.open(io.BytesIO(bytes(damaged))) as image, pytest.raises(OSError, match="tile"):
         image.load()

@@ -7,6 +7,7 @@ from PIL import Image
 
 from codec import Codec, LatError, LimitError, container, tile, weights
 from codec.picture.image import from_pillow
+from codec.settings import Settings
 from codec.tiles import tile_box
 from codec.train.distortion import DISTORTIONS
 from tests.conftest import psnr
@@ -131,11 +132,11 @@ def test_alpha_is_lossless_and_cheap_where_constant(codec, crop, mode, side):
     ramp = Image.fromarray(np.add.outer(np.arange(96), np.arange(128)).astype(np.uint8))
     for alpha in (Image.new("L", image.size, 255), Image.new("L", image.size, 7), ramp):
         image.putalpha(alpha)
-        data = codec.encode(image, tile=side)
+        data = codec.encode_picture(image, Settings(tile=side))
         assert codec.decode(data).getchannel("A").tobytes() == alpha.tobytes()
         assert codec.decode_region(data, (3, 5, 77, 80)).tobytes() == codec.decode(data).crop((3, 5, 77, 80)).tobytes()
         sizes.append(len(data))
-    opaque = len(codec.encode(image.convert(mode[:-1]), tile=side))
+    opaque = len(codec.encode_picture(image.convert(mode[:-1]), Settings(tile=side)))
     tiles = 4 if side == 4 else 1
     assert sizes[0] == opaque + tiles and sizes[1] == opaque + 2 * tiles
 
@@ -144,7 +145,7 @@ def test_tiles_change_nothing(codec, photo):
     """The tiled picture is the untiled one: the networks see across tile borders."""
     image = photo.crop((100, 100, 420, 388))
     whole = np.asarray(codec.decode(codec.encode(image, 60))).astype(int)
-    tiled = np.asarray(codec.decode(codec.encode(image, 60, tile=8))).astype(int)
+    tiled = np.asarray(codec.decode(codec.encode_picture(image, Settings(60, tile=8)))).astype(int)
     # the entropy model starts anew in each tile, so μ and with it the rounding of ŷ differs; no seam may show
     original, seam = np.asarray(image).astype(int), np.zeros(whole.shape[:2], bool)
     for k in (128, 256):
@@ -155,19 +156,19 @@ def test_tiles_change_nothing(codec, photo):
 
 def test_synthesis_of_tiles_equals_synthesis_of_the_whole(codec, photo):
     """Given the same latents, pixels agree to ±1 wherever tile borders lie."""
-    data = codec.encode(photo.crop((100, 100, 420, 388)), 60, tile=8)
+    data = codec.encode_picture(photo.crop((100, 100, 420, 388)), Settings(60, tile=8))
     parsed = container.parse(data)
     tiles = [(tile_box(parsed.header, i), codec.tiles.decode(parsed, i)) for i in range(len(parsed.tiles))]
     y_hat = np.empty((1, codec.cfg.latents, 18, 20), np.float32)
     for box, found in tiles:
         y_hat[(..., *box.slices)] = found.y_hat
-    whole = codec.engine.synthesise(y_hat, tiles[0][1].row)[:288, :320].astype(int)
+    whole = codec.engine.transforms.synthesise(y_hat, tiles[0][1].row)[:288, :320].astype(int)
     assert np.abs(whole - np.asarray(codec.decode(data)).astype(int)).max() <= 1
 
 
 @pytest.mark.parametrize("box", [(0, 0, 1, 1), (100, 90, 300, 200), (127, 127, 129, 129), (0, 0, 320, 288)])
 def test_a_region_equals_the_crop(codec, photo, box):
-    data = codec.encode(photo.crop((100, 100, 420, 388)), 30, tile=8)
+    data = codec.encode_picture(photo.crop((100, 100, 420, 388)), Settings(30, tile=8))
     assert codec.decode_region(data, box).tobytes() == codec.decode(data).crop(box).tobytes()
 
 

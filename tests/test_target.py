@@ -8,6 +8,7 @@ from PIL import Image
 
 from codec import LatError
 from codec.command.cli import main
+from codec.settings import Settings
 from codec.ssimulacra2 import score
 from codec.target import next_level, to_psnr, to_size, to_ssimulacra2
 from tests.conftest import psnr
@@ -73,7 +74,7 @@ def test_secants_stay_between_their_points():
 
 
 def test_a_higher_threshold_makes_smaller_files(codec, part):
-    sizes = [len(codec.encode(part, 50, threshold=t)) for t in (0.5, 0.55, 0.6)]
+    sizes = [len(codec.encode_picture(part, Settings(50, threshold=t))) for t in (0.5, 0.55, 0.6)]
     assert sizes[0] > sizes[1] > sizes[2]
 
 

@@ -107,6 +107,7 @@ class RayEngine:
             raise LatError("--engine ray needs Ray: pip install 'lat-codec[ray]'") from None
         self.ray = ray
         if not ray.is_initialized():
+            os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # a cluster started here reports to nobody
             ray.init(logging_level="WARNING", log_to_driver=False, include_dashboard=False)
         resources = ray.cluster_resources()
         self.count = workers or max(1, int(resources.get("CPU", 1)))

@@ -319,13 +319,13 @@ def engines() -> None:
 def onnx(model: str, folder: Path, decoder: bool) -> None:
     """Write the networks as ONNX graphs, and manifest.json with all that is not in them.
 
-    What each takes and gives is told at the top of codec/engine/graphs.py.
+    What each takes and gives is told at the top of codec/engine/onnx_graphs.py.
     """
     try:
-        from codec.engine import graphs
+        from codec.engine import onnx_graphs
     except ModuleNotFoundError as error:
         raise LatError(f"{error.name} is missing: pip install onnx") from None
-    graphs.export(weights.Weights.open(model), folder, encoder=not decoder)
+    onnx_graphs.export(weights.Weights.open(model), folder, encoder=not decoder)
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)

@@ -68,7 +68,7 @@ def build(out: Path, models: tuple[str, ...], overwrite: bool = False) -> None:
     if not overwrite and out.is_dir() and any(out.iterdir()):
         raise LatError(f"{out}: is not empty; --overwrite writes into it all the same")
     try:
-        from codec.engine import graphs
+        from codec.engine import onnx_graphs
     except ModuleNotFoundError as error:
         raise LatError(f"{error.name} is missing: pip install onnx") from None
     found = [weights.Weights.open(name) for name in models]
@@ -79,7 +79,7 @@ def build(out: Path, models: tuple[str, ...], overwrite: bool = False) -> None:
             shutil.rmtree(out / folder, ignore_errors=True)
         shutil.copytree(runtime, out / RUNTIMES)
         for one in found:
-            graphs.export(one, out / MODELS / one.fingerprint.hex(), encoder=False)
+            onnx_graphs.export(one, out / MODELS / one.fingerprint.hex(), encoder=False)
         _list_files(out, {one.fingerprint.hex(): one.name for one in found})
     except OSError as error:
         raise LatError(f"{out}: cannot be written: {error.strerror or error}") from None

@@ -1,4 +1,4 @@
-"""The networks by OpenVINO or ONNX Runtime, as graphs made in memory from the weights (graphs.py)."""
+"""The networks by OpenVINO or ONNX Runtime, as graphs made in memory from the weights (`onnx_graphs.py`)."""
 
 from __future__ import annotations
 
@@ -6,32 +6,40 @@ import queue
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from codec.concurrency import MOST, cores, shares
+from codec import telemetry
 from codec.config import PASSES
-from codec.engine import graphs
-from codec.engine.graph import halves
+from codec.container import LATENT
+from codec.engine import onnx_graphs
+from codec.engine.onnx_builder import halves
+from codec.errors import LatError
 from codec.weights import Weights
 
-KINDS = "yz"  # with which the names of the entropy model's graphs begin: what needs one of them needs all of a kind
-BUILDERS = graphs.ENCODER | graphs.DECODER | graphs.IN_BFLOAT16
+if TYPE_CHECKING:
+    from codec.engine import Networks, Predictor
+
+KINDS = "yz"  # graphs whose names begin with y or z are compiled together: a tile needs them all
+LARGE = 2048  # latents: half a megapixel
+BUILDERS = onnx_graphs.ENCODER | onnx_graphs.DECODER | onnx_graphs.IN_BFLOAT16
 
 
-class Results(list):
-    """Arrays that a graph gave. Their memory may be the runtime's own, and is used again when this list goes.
+class Results:
+    """Arrays that a graph gave. Their memory may be the runtime's own: copy what you want to keep, then `close`.
 
-    An array taken from it does not keep it.
+    Results that are never closed cost the runtime a new request, and nothing else.
     """
 
-    def __init__(self, arrays: Iterable[np.ndarray], give_back: Callable[[], None] = lambda: None):
-        super().__init__(arrays)
-        self._give_back = give_back
+    def __init__(self, arrays: Iterable[np.ndarray], give_back: Callable[[], None] | None = None):
+        self.arrays, self._give_back = list(arrays), give_back
 
-    def __del__(self) -> None:
-        self._give_back()
+    def close(self) -> None:
+        """Let the runtime use the memory again."""
+        give_back, self._give_back, self.arrays = self._give_back, None, []
+        if give_back:
+            give_back()
 
 
 Run = Callable[[dict[str, np.ndarray]], Results]
@@ -43,11 +51,6 @@ class Runtime(Protocol):
     name: str
     description: str
     has_bfloat16: bool  # allowed, and fast here
-    threads: int
-    streams: int  # calls that run at the same time, each with its share of the threads
-
-    def in_streams(self, count: int) -> Runtime:
-        """The same with so many; itself where that makes no difference."""
 
     def compile(self, model: bytes, bfloat16: bool) -> Run:
         """A function of inputs by name that threads may call at the same time; in float32, or in bfloat16."""
@@ -56,24 +59,23 @@ class Runtime(Protocol):
 class OpenVino:
     name = "openvino"
 
-    def __init__(self, threads: int | None, float32: bool, streams: int = 1):
+    def __init__(self, threads: int, float32: bool, streams: int = 1):
+        """streams: calls that run at the same time, each with its share of the threads."""
+        telemetry.disable()  # again: OpenVINO reports at its import
         import openvino
 
         self._core = openvino.Core()
-        self.threads, self.streams, self._float32 = threads or cores(), streams, float32
+        self._threads, self._streams = threads, streams
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.has_bfloat16 = "BF16" in capabilities and not float32
         precision = "bfloat16" if self.has_bfloat16 else "float32"
         self.description = f"OpenVINO {openvino.__version__.split('-')[0]}, {precision}"
 
-    def in_streams(self, count: int) -> OpenVino:
-        return self if count == self.streams else OpenVino(self.threads, self._float32, count)
-
     def compile(self, model: bytes, bfloat16: bool) -> Run:
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
-            "INFERENCE_NUM_THREADS": self.threads,
-            "NUM_STREAMS": self.streams,
+            "INFERENCE_NUM_THREADS": self._threads,
+            "NUM_STREAMS": self._streams,
             "ENABLE_CPU_PINNING": False,  # a thread bound to a core would wait for what else runs there
         }
         compiled = self._core.compile_model(self._core.read_model(model), "CPU", settings)
@@ -84,8 +86,8 @@ class OpenVino:
                 request = idle.get_nowait()
             except queue.Empty:
                 request = compiled.create_infer_request()
-            found = request.infer(inputs, share_inputs=True, share_outputs=True).values()
-            return Results(found, lambda: idle.put(request))
+            outputs = request.infer(inputs, share_inputs=True, share_outputs=True).values()
+            return Results(outputs, lambda: idle.put(request))
 
         return run
 
@@ -93,48 +95,35 @@ class OpenVino:
 class OnnxRuntime:
     name = "onnxruntime"
     has_bfloat16 = False
-    streams = 1  # any number of calls share the threads
 
-    def __init__(self, threads: int | None, float32: bool, streams: int = 1):
+    def __init__(self, threads: int):
+        """Any number of calls share the threads."""
         import onnxruntime
 
+        onnxruntime.disable_telemetry_events()  # a caller may have imported it before this package
         self._options = onnxruntime.SessionOptions()
-        self.threads = self._options.intra_op_num_threads = threads or cores()
+        self._options.intra_op_num_threads = threads
         self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession
         self.description = f"ONNX Runtime {onnxruntime.__version__}, float32"
-
-    def in_streams(self, count: int) -> OnnxRuntime:
-        return self
 
     def compile(self, model: bytes, bfloat16: bool) -> Run:
         session = self._session(model, self._options, providers=["CPUExecutionProvider"])
         return lambda inputs: Results(session.run(None, inputs))
 
 
-RUNTIMES: dict[str, Callable[[int | None, bool, int], Runtime]] = {"openvino": OpenVino, "onnxruntime": OnnxRuntime}
-
-
-class OnnxEngine:
-    """codec.engine.Engine. A graph is compiled when it is first needed."""
+class OnnxNetworks:
+    """codec.engine.Transforms and EntropyNetworks. A graph is compiled when it is first needed."""
 
     def __init__(self, weights: Weights, runtime: Runtime):
         self.name, self.description = runtime.name, runtime.description
-        self.at_once = shares(runtime.threads, MOST) + 1  # one tile's symbols are coded besides
         self._weights, self._runtime = weights, runtime
-        self._several: dict[int, OnnxEngine] = {}
         self._compiled: dict[str, Run] = {}
         self._locks = {name: Lock() for name in BUILDERS}
 
-    def several(self, tiles: int) -> OnnxEngine:
-        streams = shares(self._runtime.threads, tiles)
-        runtime = self._runtime.in_streams(streams)
-        if runtime is self._runtime:
-            return self
-        return self._several.setdefault(streams, OnnxEngine(self._weights, runtime))
-
-    def _run(self, name: str, inputs: dict[str, np.ndarray]) -> Results:
+    def run(self, name: str, inputs: dict[str, np.ndarray]) -> Results:
+        """What the graph of that name gives, after its compilation."""
         if name not in self._compiled:
             together = [other for other in BUILDERS if other[0] == name[0] in KINDS] or [name]
             with ThreadPoolExecutor(len(together)) as pool:  # it takes a while, and most of it one core
@@ -145,44 +134,85 @@ class OnnxEngine:
         with self._locks[name]:
             if name not in self._compiled:
                 model = BUILDERS[name](self._weights).SerializeToString()
-                self._compiled[name] = self._runtime.compile(model, name.endswith(graphs.BFLOAT16))
+                try:
+                    self._compiled[name] = self._runtime.compile(model, name.endswith(onnx_graphs.BFLOAT16))
+                except RuntimeError as error:
+                    raise LatError(f"{self.description} cannot compile {name}: {error}") from None
 
-    def _array(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    def array(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """What a graph gives, where that is one array, to keep."""
-        results = self._run(name, inputs)  # has to live until it is copied
-        return results[0].copy()
+        results = self.run(name, inputs)
+        array = results.arrays[0].copy()
+        results.close()
+        return array
 
     def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
         inputs = {"pixels": np.ascontiguousarray(pixels)[None], "row": np.array([row], np.int64)}
-        return self._array(f"g_a{graphs.BFLOAT16}" if self._runtime.has_bfloat16 else "g_a", inputs)
+        return self.array(f"g_a{onnx_graphs.BFLOAT16}" if self._runtime.has_bfloat16 else "g_a", inputs)
 
     def hyper_analyse(self, y: np.ndarray, row: int) -> np.ndarray:
-        return self._array("h_a", {"y": np.ascontiguousarray(y), "row": np.array([row], np.int64)})
+        return self.array("h_a", {"y": np.ascontiguousarray(y), "row": np.array([row], np.int64)})
 
     def synthesise(self, y_hat: np.ndarray, row: int) -> np.ndarray:
         inputs = {"row": np.array([row], np.int64)}
         if not self._runtime.has_bfloat16:
-            return self._array("g_s", inputs | {"y": np.ascontiguousarray(y_hat)})[0]
+            return self.array("g_s", inputs | {"y": np.ascontiguousarray(y_hat)})[0]
         gain = np.exp(self._weights.networks["gain_y_inverse"][row].astype(np.float32))[:, None, None]
         inputs["y_high"], inputs["y_low"] = halves(y_hat * gain)
-        return self._array(f"g_s{graphs.BFLOAT16}", inputs)[0]
+        return self.array(f"g_s{onnx_graphs.BFLOAT16}", inputs)[0]
 
-    def start_z(self, row: int, height: int, width: int) -> tuple[Results, np.ndarray]:
-        return self._started("z_start", height, width, {"row": np.array([row], np.int64)})
+    def start_z(self, row: int, height: int, width: int) -> OnnxPredictor:
+        return OnnxPredictor(self, "z", (height, width), {"row": np.array([row], np.int64)})
 
-    def start_y(self, z: np.ndarray, height: int, width: int) -> tuple[Results, np.ndarray]:
-        return self._started("y_start", height, width, {"z": z})
-
-    def _started(self, name: str, height: int, width: int, inputs: dict[str, np.ndarray]) -> tuple[Results, np.ndarray]:
-        started = self._run(name, inputs | {"size": np.array([height, width], np.int64)})
-        return started, by_position(started[1])
-
-    def step(self, kind: str, t: int, started: Results, values: np.ndarray) -> np.ndarray:
-        reduced, *guesses = started
-        inputs = {"reduced": reduced, "values": values.reshape(1, -1, *values.shape[2:]), "guess": guesses[t]}
-        return by_position(self._array(f"{kind}_step_{t}", inputs))
+    def start_y(self, z: np.ndarray, height: int, width: int) -> OnnxPredictor:
+        return OnnxPredictor(self, "y", (height, width), {"z": z})
 
 
-def by_position(params: np.ndarray) -> np.ndarray:
-    """(1, 2N, H, W) -> (4, 2, N/4, H, W)."""
-    return params.reshape(PASSES, 2, -1, *params.shape[2:])
+class OnnxPredictor:
+    """codec.engine.Predictor."""
+
+    def __init__(self, networks: OnnxNetworks, kind: str, size: tuple[int, int], inputs: dict[str, np.ndarray]):
+        self._networks, self._kind = networks, kind
+        self._started = networks.run(f"{kind}_start", inputs | {"size": np.array(size, np.int64)})
+
+    def parameters(self, t: int, values: np.ndarray) -> np.ndarray:
+        reduced, *before = self._started.arrays
+        params = before[t]
+        if t:
+            inputs = {"reduced": reduced, "values": values.reshape(1, -1, *values.shape[2:]), "guess": params}
+            params = self._networks.array(f"{self._kind}_step_{t}", inputs)
+        return params.reshape(PASSES, 2, -1, *params.shape[2:])
+
+    def close(self) -> None:
+        self._started.close()
+
+
+class BySize:
+    """Two sets of networks as one: small work by what is ready at once, large work by what is fastest in the end.
+
+    OpenVINO takes half the time that ONNX Runtime takes for a whole tile, but ten times as long to load and compile,
+    and its threads cost a small picture more than they give. Latents are the same, whoever works; who works depends on
+    a tile's size alone, so that pixels never change.
+    """
+
+    def __init__(self, small: Networks, large: Callable[[], Networks]):
+        """large: gives the others, once they are needed."""
+        self._small, self._large = small, large
+
+    def _choose(self, height: int, width: int) -> Networks:
+        return self._large() if height * width >= LARGE else self._small
+
+    def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
+        return self._choose(pixels.shape[0] // LATENT, pixels.shape[1] // LATENT).transforms.analyse(pixels, row)
+
+    def hyper_analyse(self, y: np.ndarray, row: int) -> np.ndarray:
+        return self._choose(*y.shape[2:]).transforms.hyper_analyse(y, row)
+
+    def synthesise(self, y_hat: np.ndarray, row: int) -> np.ndarray:
+        return self._choose(*y_hat.shape[2:]).transforms.synthesise(y_hat, row)
+
+    def start_z(self, row: int, height: int, width: int) -> Predictor:
+        return self._small.entropy.start_z(row, height, width)
+
+    def start_y(self, z: np.ndarray, height: int, width: int) -> Predictor:
+        return self._choose(height, width).entropy.start_y(z, height, width)

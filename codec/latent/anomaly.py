@@ -24,11 +24,11 @@ import numpy as np
 from PIL import Image
 
 from codec import entropy_model
+from codec.arguments import as_picture
 from codec.coder import Codec
 from codec.container import LATENT
 from codec.errors import LatError
 from codec.latent.latents import Latents, step
-from codec.picture.image import as_picture
 
 QUALITY = 80
 ERROR_QUALITY = 20  # where detail that is hard to predict is already lost
@@ -55,17 +55,14 @@ def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
     for box in latents.tiles():
         y = latents.y_hat[(None, ..., *box.slices)]
         excess = np.zeros_like(y)
-
-        def visit(
-            t: int, mu: np.ndarray, index: np.ndarray, y: np.ndarray = y, excess: np.ndarray = excess
-        ) -> np.ndarray:
-            residual = entropy_model.gather(y, t) - mu
-            variance = entropy_model.SIGMAS[index] ** 2 + 1 / 12
+        z_hat = codec.tiles.quantise_z(codec.engine.transforms.hyper_analyse(y, latents.row), latents.row).values
+        passes = codec.tiles.entropy.y(z_hat, latents.row, box.height, box.width)
+        for t in passes:
+            mu, _ = passes.predict()
+            residual = entropy_model.gather(y, t) - passes.mu  # of every latent, also of those without a symbol
+            variance = entropy_model.SIGMAS[passes.index] ** 2 + 1 / 12
             entropy_model.scatter(excess, t, BITS * (residual**2 / variance - 1))
-            return np.rint(residual) * (index > 0)
-
-        z_hat = codec.tiles.quantise_z(codec.engine.hyper_analyse(y, latents.row), latents.row)
-        codec.tiles.entropy.run(z_hat, latents.row, box.height, box.width, visit)
+            passes.put(np.rint(passes.gather(y) - mu))
         surprise[box.slices] = excess[0].mean(0)
     return Features(latents.y_hat * step(codec, latents.row), surprise)
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from codec.arguments import as_picture
 from codec.errors import LatError
-from codec.picture.image import as_picture, rounded, to_pillow
+from codec.picture.image import rounded, to_pillow
 from codec.tiles import Box
 
 ROUNDS = 40  # of relaxation at each size: within 0.001 dB of the exact membrane in holes of 32 pixels

@@ -7,12 +7,11 @@ what comes out looks like grain, cloth, rust, foliage out of focus. Tiles of 102
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from codec.coder import Codec
 from codec.container import HYPER, LATENT
+from codec.entropy_model import Passes
 from codec.latent.latents import Latents
 from codec.rans import Tables
 from codec.settings import QUALITY
@@ -31,20 +30,18 @@ def sample(
     y_hat = np.empty((codec.cfg.latents, *grid), np.float32)
     z_hat = np.empty((codec.cfg.hyper, *(-(-n // HYPER) for n in grid)), np.float32)
     frame = Latents(y_hat, row, width, height, codec.fingerprint, "RGB", z_hat)
+    entropy = codec.tiles.entropy
     for box in frame.tiles():
         hyper = hyper_box(box)
-
-        def visit(tables: Tables, t: int, mu: np.ndarray, index: np.ndarray) -> np.ndarray:
-            return drawn(tables, index, random, temperature)
-
-        z = codec.tiles.entropy.hyper(row, hyper.height, hyper.width, partial(visit, codec.tiles.z_tables))
-        y = codec.tiles.entropy.run(z, row, box.height, box.width, partial(visit, codec.tiles.y_tables[0]))[0]
+        z = draw(entropy.z(row, hyper.height, hyper.width), codec.tiles.z_tables, random, temperature)
+        y = draw(entropy.y(z, row, box.height, box.width), codec.tiles.y_tables[0], random, temperature)
         z_hat[(..., *hyper.slices)], y_hat[(..., *box.slices)] = z[0], y[0]
     return frame
 
 
-def drawn(tables: Tables, index: np.ndarray, random: np.random.Generator, temperature: float) -> np.ndarray:
-    """Symbols for table indices; 0 at index 0, as files have it."""
-    symbols = np.zeros(len(index), np.float32)
-    symbols[index > 0] = tables.draw(index[index > 0], random, temperature)
-    return symbols
+def draw(passes: Passes, tables: Tables, random: np.random.Generator, temperature: float) -> np.ndarray:
+    """Values (1, N, h, w) of symbols drawn pass by pass."""
+    for _ in passes:
+        _, index = passes.predict()
+        passes.put(tables.draw(index, random, temperature))
+    return passes.values()

@@ -25,10 +25,11 @@ import numpy as np
 from PIL import Image
 
 from codec import container
-from codec.coder import Codec, parsed
+from codec.arguments import as_picture, parsed
+from codec.coder import Codec
 from codec.container import HYPER, LATENT, Container, Header
 from codec.errors import FormatError, LatError, LimitError
-from codec.picture.image import as_picture, to_grey, to_pillow
+from codec.picture.image import to_grey, to_pillow
 from codec.settings import MAX_PIXELS, QUALITY, TILE
 from codec.tiles import Box, hyper_box, latent_bounds, tile_box
 
@@ -100,7 +101,7 @@ class Latents:
         bounds, reach = Box(0, 0, *self.grid), codec.cfg.decoder_reach
         for box in self.tiles():
             seen = box.grow(reach, bounds)
-            x = codec.engine.synthesise(self.y_hat[(None, ..., *seen.slices)], self.row)
+            x = codec.engine.transforms.synthesise(self.y_hat[(None, ..., *seen.slices)], self.row)
             x = x[(box.shift(seen.left, seen.top) * LATENT).slices]
             target = out[(box * LATENT).slices]
             target[:] = (to_grey(x) if self.mode == "L" else x)[: target.shape[0], : target.shape[1]]
@@ -118,7 +119,7 @@ class Latents:
         y_hat = np.empty_like(self.y_hat)
         z_hat = np.empty((codec.cfg.hyper, *(-(-n // HYPER) for n in y_hat.shape[1:])), np.float32)
         for box, (y, z) in zip(self.tiles(), self._tiles(codec)):
-            y_hat[(..., *box.slices)] = codec.tiles.quantise(y, z, self.row)[0][0]
+            y_hat[(..., *box.slices)] = codec.tiles.quantise(y, z, self.row).values[0]
             z_hat[(..., *hyper_box(box).slices)] = z[0]
         return replace(self, y_hat=y_hat, z_hat=z_hat)
 
@@ -176,7 +177,7 @@ class Latents:
         for box in self.tiles():
             y = self.y_hat[(None, ..., *box.slices)]
             if self.z_hat is None:
-                yield y, codec.tiles.quantise_z(codec.engine.hyper_analyse(y, self.row), self.row)
+                yield y, codec.tiles.quantise_z(codec.engine.transforms.hyper_analyse(y, self.row), self.row).values
             else:
                 yield y, self.z_hat[(None, ..., *hyper_box(box).slices)]
 

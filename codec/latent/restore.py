@@ -19,11 +19,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
+from codec.arguments import as_picture
 from codec.coder import Codec, Progress
 from codec.container import LATENT
 from codec.errors import LatError
 from codec.latent.latents import Latents
-from codec.picture.image import as_picture, rounded, to_pillow
+from codec.picture.image import rounded, to_pillow
 
 PLACES = [(x, y) for x in range(0, LATENT, 4) for y in range(0, LATENT, 4)]  # of the grid
 BLOCK = 8  # JPEG's

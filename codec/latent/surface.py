@@ -22,11 +22,11 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from codec.arguments import as_picture
 from codec.coder import Codec
 from codec.container import LATENT
 from codec.errors import LatError
 from codec.latent.latents import Latents
-from codec.picture.image import as_picture
 
 QUALITY = 80
 STEP = 8  # pixels between positions

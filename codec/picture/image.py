@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from codec import kinds
-from codec.container import MODES
 from codec.errors import LatError, LimitError, reason
 from codec.picture import metadata, samples
 from codec.picture.alpha import without_hidden_colours
@@ -142,30 +141,6 @@ def plain_mode(image: Image.Image) -> str:
     return {(True, False): "L", (True, True): "LA", (False, False): "RGB", (False, True): "RGBA"}[grey, alpha]
 
 
-def from_array(array: np.ndarray) -> Picture:
-    """uint8 (H, W) grey, or (H, W, C) with 1 to 4 channels: L, LA, RGB, RGBA.
-
-    Raises: LatError.
-    """
-    if array.ndim == 2:
-        array = array[:, :, None]
-    if array.dtype != np.uint8 or array.ndim != 3 or not 1 <= array.shape[2] <= 4:
-        raise LatError(f"array of {array.dtype} {array.shape}: need uint8 (H, W) or (H, W, C) with 1 to 4 channels")
-    if 0 in array.shape:
-        raise LatError(f"array of shape {array.shape} has no pixels")
-    return Picture(array, MODES[array.shape[2] - 1])
-
-
-def as_picture(image: Image.Image | np.ndarray | Picture, exact: bool = False) -> Picture:
-    """`exact` as for `from_pillow`.
-
-    Raises: LatError.
-    """
-    if isinstance(image, Image.Image):
-        return from_pillow(image, exact=exact)
-    return from_array(image) if isinstance(image, np.ndarray) else image
-
-
 def to_colour(pixels: np.ndarray) -> np.ndarray:
     """(H, W, C), colour or grey, with or without alpha -> (H, W, 3), without."""
     return pixels[:, :, :3] if pixels.shape[2] > 2 else np.repeat(pixels[:, :, :1], 3, 2)
@@ -182,7 +157,11 @@ def rounded(x: np.ndarray) -> np.ndarray:
 
 
 def to_pillow(pixels: np.ndarray, found: dict[str, bytes]) -> Image.Image:
-    """Pixels (H, W, C) uint8 -> Pillow image in mode L, LA, RGB or RGBA, metadata in its `info`."""
+    """Pixels (H, W, C) uint8 -> Pillow image in mode L, LA, RGB or RGBA, metadata in its `info`.
+
+    Its `format` says that the metadata fit the pixels. What Pillow makes of it has none: it may have been turned.
+    """
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image.format = "LAT"
     image.info |= metadata.to_info(found)
     return image

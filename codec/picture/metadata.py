@@ -60,7 +60,9 @@ def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
         notes.append(f"dropped JPEG segments: {', '.join(others)}")
     found["text"] = json.dumps(words, ensure_ascii=False).encode("utf-8", "replace") if words else None
     kept = {key: v.encode() if isinstance(v, str) else bytes(v) for key, v in found.items() if v}
-    if not isinstance(image, ImageFile.ImageFile):  # made from another: whoever turned it left the old tag in `info`
+    if image.format is None:  # made from another: whoever turned it left the old tag in `info`
+        if orientation(kept) != 1:
+            notes.append("the orientation in its metadata is dropped, because the picture may have been turned since")
         kept = upright(kept)
     return kept, notes
 
@@ -265,6 +267,11 @@ def _orientation_entry(exif: bytes) -> tuple[str, int] | None:
     except struct.error:
         pass
     return None
+
+
+def stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels (H, W, C) as they are to be seen -> as a picture with this orientation has them: undoes `turned`."""
+    return turned(pixels, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:

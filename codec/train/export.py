@@ -11,7 +11,6 @@ import json
 import math
 from collections import Counter
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from codec import entropy_model
 from codec.coder import Codec
 from codec.config import PASSES, SIGMA_MIN, Config
-from codec.engine.whole_numbers import LIMIT, SUM_LIMIT
+from codec.engine.integer_networks import LIMIT, SUM_LIMIT
 from codec.model import Block, Context, Depthwise, Model, Pointwise
 from codec.rans import quantise_pmf
 from codec.train.checkpoint import load_networks
@@ -187,19 +186,18 @@ def counted(codec: Codec, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
     gaussian = gaussian_tables()
     counts = np.zeros((2, *gaussian.shape))
 
-    def tally(of: np.ndarray, symbols: np.ndarray, index: np.ndarray) -> None:
-        column = symbols.clip(-REACH, REACH) + REACH
-        np.add.at(of, (index.astype(np.intp), column), 1)
-
     for i, x in enumerate(crops):
         row = i * 37 % codec.cfg.rates
         with torch.inference_mode():
             y = codec.model.analyse(x[None], torch.tensor([row])).numpy()
-        z_hat = codec.tiles.quantise_z(codec.engine.hyper_analyse(y, row), row, partial(tally, counts[1]))
-        codec.tiles.quantise(y, z_hat, row, partial(tally, counts[0]))
+        of_z = codec.tiles.quantise_z(codec.engine.transforms.hyper_analyse(y, row), row)
+        of_y = codec.tiles.quantise(y, of_z.values, row)
+        for count, quantised in zip(counts, (of_y, of_z)):
+            for symbols, index in quantised.coded:
+                np.add.at(count, (index, symbols.clip(-REACH, REACH) + REACH), 1)
     counts += counts[..., ::-1]  # residuals have no preferred sign
-    of_y, of_z = (counts + PRIOR * gaussian) / (counts.sum(2, keepdims=True) + PRIOR)
-    return of_y, of_z
+    y_tables, z_tables = (counts + PRIOR * gaussian) / (counts.sum(2, keepdims=True) + PRIOR)
+    return y_tables, z_tables
 
 
 def packed_tables(**of: np.ndarray) -> dict[str, Tensor]:

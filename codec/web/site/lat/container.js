@@ -188,7 +188,7 @@ function split(header, index, data, patched) {
     if (next + 4 > index.length) throw new TruncatedError("INDX ends inside an entry");
     crcs.push(readUint32(index, next));
     at = next + 4;
-    if (size < MIN_TILE_BYTES && (size || !patched)) throw new FormatError(`tile ${tiles.length} of ${size} bytes is impossible`);
+    if (size < MIN_TILE_BYTES && (size || crcs.at(-1) || !patched)) throw new FormatError(`tile ${tiles.length} of ${size} bytes is impossible`);
     if (start + size > data.length) throw new FormatError("INDX lists more bytes than DATA has");
     tiles.push(data.subarray(start, start + size));
     start += size;

@@ -1,5 +1,5 @@
 /**
- * The networks of a set of weights, run by onnxruntime-web. What goes in and out is described in codec/engine/graphs.py.
+ * The networks of a set of weights, run by onnxruntime-web. What goes in and out is described in codec/engine/onnx_graphs.py.
  *
  * models/index.json lists the sets of weights: { fingerprint: { name, files: { "g_s.onnx": SHA-256, … } } }.
  */

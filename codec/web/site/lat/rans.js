@@ -4,7 +4,8 @@ import { DesyncError, FormatError } from "./errors.js";
 
 const WHOLE = 1 << 16; // what the frequencies of a table add up to
 const SYMBOL_LIMIT = 2 ** 14;
-const MAX_NIBBLES = 8; // of an escaped symbol
+const LARGEST = 5; // bytes of a symbol
+const STREAM_ENDS = 64; // bytes of a stream beside its symbols
 
 /** Cumulative frequency tables, one behind the other, each with a shortcut from the upper 8 bits of a value to an interval. */
 export class Tables {
@@ -33,9 +34,12 @@ export class Tables {
 
 /** Reads symbols in the order they were written. Behind the stream's end everything is 0: a CRC of the latents follows. */
 export class SymbolReader {
-  constructor(stream) {
+  /** count: of the values in it, with those that take no bits. Throws FormatError. */
+  constructor(stream, count) {
     if (stream.length % 4 || stream.length < 8)
       throw new FormatError(`a stream of ${stream.length} bytes is impossible: must be a multiple of 4, at least 8`);
+    if (stream.length > LARGEST * count + STREAM_ENDS)
+      throw new FormatError(`a stream of ${stream.length} bytes is impossible: it has ${count} values`);
     this.words = new Uint32Array(stream.slice().buffer);
     this.low = this.words[0];
     this.high = this.words[1];
@@ -72,10 +76,9 @@ export class SymbolReader {
         this.high = high;
         this.at = at;
         const beyond = this.escaped();
-        symbol = beyond & 1 ? offsets[index] - ((beyond + 1) >>> 1) : symbol + (beyond >>> 1);
-        if (Math.abs(symbol) >= 2 * SYMBOL_LIMIT)
+        symbol = beyond & 1 ? offsets[index] - (beyond >> 1) - 1 : symbol + (beyond >> 1);
+        if (Math.abs(symbol) > SYMBOL_LIMIT)
           throw new DesyncError("a decoded symbol is out of range: the stream was forged or damaged");
-        symbol = Math.max(-SYMBOL_LIMIT, Math.min(SYMBOL_LIMIT, symbol));
         ({ low, high, at } = this);
       }
       out[k] = symbol;
@@ -85,18 +88,17 @@ export class SymbolReader {
     this.at = at;
   }
 
-  /** What a symbol beyond its table was written as: a count of nibbles, then these. */
+  /** An escaped number, of 32 bits with a sign; nibbles beyond the eighth begin at its lowest bits again. */
   escaped() {
     let count = 0;
     let nibble;
     do {
       nibble = this.nibble();
       count += nibble;
-    } while (nibble === 15 && count <= MAX_NIBBLES);
-    if (count > MAX_NIBBLES) throw new DesyncError("a decoded symbol is out of range: the stream was forged or damaged");
+    } while (nibble === 15);
     let value = 0;
-    for (let k = 0; k < count; k++) value += this.nibble() * 16 ** k;
-    return Math.min(value, 2 ** 31);
+    for (let k = 0; k < count; k++) value |= this.nibble() << (4 * (k % 8));
+    return value;
   }
 
   nibble() {

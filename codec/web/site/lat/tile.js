@@ -27,8 +27,9 @@ export async function readTile(bytes, mode, height, width, inside, network) {
     at = start + size;
     alpha = await unpackAlpha(bytes.subarray(start, at), inside);
   }
-  const reader = new SymbolReader(bytes.subarray(at));
   const [h, w] = [Math.ceil(height / 4), Math.ceil(width / 4)];
+  const { hyper, latents } = network.config;
+  const reader = new SymbolReader(bytes.subarray(at), latents * height * width + hyper * h * w);
   const z = await passes("z", await network.zStart(row, h, w), h, w, reader, network.zTables, network);
   const started = await network.yStart(dequantised(z.values, network.gains[row], h * w), h, w, height, width);
   const y = await passes("y", started, height, width, reader, yTables, network, crc32(Uint8Array.of(row)));
@@ -44,7 +45,7 @@ function dequantised(values, gain, size) {
 }
 
 /**
- * The four passes over y or z: `started` is what the graph {kind}_start gave (codec/engine/graphs.py).
+ * The four passes over y or z: `started` is what the graph {kind}_start gave (codec/engine/onnx_graphs.py).
  * -> { values: Float32Array (N, height, width) in 1/64, crc: of the values in coding order }.
  */
 async function passes(kind, { reduced, ...guesses }, height, width, reader, tables, network, crc = 0) {

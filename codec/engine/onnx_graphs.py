@@ -12,10 +12,12 @@ free; everything is float32 unless it says otherwise. `row`, the rate row, is in
               reduced, values (1, 4·t·n, ⌈H/2⌉, ⌈W/2⌉), guess
                                                        -> params (1, 2N, ⌈H/2⌉, ⌈W/2⌉), as each guess
 
+A guess is the parameters of a pass before any value is known: of ẑ its prior, of ŷ what h_s makes of ẑ.
+
 `g_a`, `h_a` and `g_s` are float networks (model.py). The others are the entropy model (FORMAT.md): each number that
 goes in or out is whole, and so small that float32 holds it exactly. In them the 2 × 2 positions (row mod 2, column mod
-2) of a latent plane lie one behind the other as *parts*, a plane of ⌈H/2⌉ × ⌈W/2⌉ each; what a part has beyond row H or
-column W means nothing. One pass t = 0 … 3, with n = N / 4:
+2) of a latent plane lie one behind the other as *phases*, a plane of ⌈H/2⌉ × ⌈W/2⌉ each; what a phase has beyond row H
+or column W means nothing. One pass t = 0 … 3, with n = N / 4:
 
     params = guess_0 in pass 0, else step_t(reduced, values[:, :t], guess_t)
     params[position, 0, channel] is μ, params[position, 1, channel] level: (4, 2, n, ⌈H/2⌉, ⌈W/2⌉)
@@ -41,8 +43,8 @@ import numpy as np
 import onnx
 
 from codec.config import GROUP_OF_PASS, PASSES, Y_SCALE
-from codec.engine.graph import FLOAT, INT64, UINT8, Graph, Shape
-from codec.engine.whole_numbers import Context, coded_in, first_features, first_guesses
+from codec.engine.integer_networks import Context, start_y, start_z
+from codec.engine.onnx_builder import FLOAT, INT64, UINT8, Graph, Shape
 from codec.weights import Weights
 
 BFLOAT16 = "_bfloat16"  # g_a and g_s as they are to be evaluated in that precision
@@ -96,31 +98,23 @@ def synthesis(weights: Weights, bfloat16: bool = False) -> onnx.ModelProto:
 
 def start_of_z(weights: Weights) -> onnx.ModelProto:
     """z_start."""
-    g, channels = Graph(weights), weights.config.hyper
+    g = Graph(weights)
     row, size = g.input("row", (1,), INT64), g.input("size", (2,), INT64)
-    prior = g.op("Gather", g.stored("exact.z_prior"), row, axis=0)
-    shape = g.op("Concat", g.constant(np.array([1, 2 * channels])), g.halved(size), axis=0)
-    guesses = []
-    for t in range(PASSES):
-        coded = g.op("Gather", prior, g.constant(coded_in(t, channels).reshape(-1)), axis=1)
-        guesses.append(g.op("Expand", g.reshape(coded, 1, 2 * channels, 1, 1), shape))
-    return _started(g, "z", guesses, size)
+    return _started(g, "z", *start_z(g, weights.config, row, size))
 
 
 def start_of_y(weights: Weights) -> onnx.ModelProto:
     """y_start."""
     g = Graph(weights)
     z, size = g.input("z", (1, weights.config.hyper, "h", "w")), g.input("size", (2,), INT64)
-    even = g.op("Mul", g.halved(size), g.constant(np.array([2])))
-    return _started(g, "y", first_guesses(g, g.crop(first_features(g, z), even), weights.config.latents), size)
+    return _started(g, "y", *start_y(g, weights.config, z, size))
 
 
-def _started(g: Graph, kind: str, guesses: list[str], size: str) -> onnx.ModelProto:
+def _started(g: Graph, kind: str, reduced: str, parameters: list[str]) -> onnx.ModelProto:
     context = Context(g, kind, g.weights.config)
-    reduced = g.crop(context.start(guesses), size)
     outputs: dict[str, tuple[str, Shape, int]] = {"reduced": (reduced, (1, context.width, "H", "W"), FLOAT)}
-    for t, guess in enumerate(guesses):
-        outputs[f"guess_{t}"] = guess, (1, 2 * context.channels, "H_2", "W_2"), FLOAT
+    for t, before in enumerate(parameters):
+        outputs[f"guess_{t}"] = before, (1, 2 * context.channels, "H_2", "W_2"), FLOAT
     return g.finish(f"{kind}_start", **outputs)
 
 
@@ -130,8 +124,7 @@ def step(weights: Weights, kind: str, t: int) -> onnx.ModelProto:
     context = Context(g, kind, weights.config)
     half, n = ("H_2", "W_2"), context.channels // PASSES
     reduced, values = g.input("reduced", (1, context.width, "H", "W")), g.input("values", (1, 4 * t * n, *half))
-    guess = g.input("guess", (1, 2 * context.channels, *half))
-    params = context.step(t, reduced, values, guess)
+    params = context.step(t, reduced, values, g.input("guess", (1, 2 * context.channels, *half)))
     return g.finish(f"{kind}_step_{t}", params=(params, (1, 2 * context.channels, *half), FLOAT))
 
 

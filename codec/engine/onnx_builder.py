@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from codec.config import POSITIONS, SLOPE
+from codec.engine.integer_networks import power_of_two
 from codec.weights import Weights
 
 OPSET, IR_VERSION = 17, 8  # what every runtime of the last years reads, in browsers too
@@ -23,7 +24,7 @@ def halves(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class Graph:
     """A graph under construction: a method adds nodes and returns the name of their result.
 
-    Those up to `from_parts` are what `whole_numbers` describes the entropy model with.
+    Those up to `from_phases` are what `integer_networks` describes the entropy model with; a size is an int64 (2,).
     """
 
     def __init__(self, weights: Weights):
@@ -32,7 +33,7 @@ class Graph:
         self.initialisers: dict[str, onnx.TensorProto] = {}
         self.inputs: list[onnx.ValueInfoProto] = []
 
-    # -- whole_numbers.Layers ------------------------------------------------------------------------------------
+    # -- integer_networks.Layers ------------------------------------------------------------------------------------
 
     def conv(self, x: str, name: str, inputs: int | None = None) -> str:
         weight, bias = self._layer(name)
@@ -42,7 +43,7 @@ class Graph:
         depthwise = {"pads": [1, 1, 1, 1], "group": shape[0]} if len(shape) == 4 else {}
         return self.op("Conv", x, weight, bias, **depthwise)
 
-    def conv_parts(
+    def conv_phases(
         self, x: str, name: str, outputs: np.ndarray | None = None, inputs: np.ndarray | None = None, bias: bool = True
     ) -> str:
         layer = self._layer(name)
@@ -68,25 +69,37 @@ class Graph:
         return self.op("Add", x, y)
 
     def scaled(self, x: str, name: str, channels: np.ndarray) -> str:
-        scale = np.exp2(-self.weights.exact[name].astype(np.float32))
+        scale = power_of_two(-self.weights.exact[name])
         return self.op("Mul", x, self.constant(scale[channels, None, None]))
 
     def upsample(self, x: str) -> str:
         return self.op("DepthToSpace", x, blocksize=2, mode="CRD")
 
-    def to_parts(self, x: str) -> str:
+    def crop(self, x: str, size: str) -> str:
+        return self.op("Slice", x, self.constant(np.zeros(2, np.int64)), size, self.constant(np.array([2, 3])))
+
+    def even(self, size: str) -> str:
+        return self.op("Mul", self.halved(size), self.constant(np.array([2])))
+
+    def prior(self, row: str, outputs: np.ndarray, size: str) -> str:
+        values = self.op("Gather", self.stored("exact.z_prior"), row, axis=0)
+        values = self.op("Gather", values, self.constant(outputs), axis=1)
+        shape = self.op("Concat", self.constant(np.array([1, len(outputs)])), self.halved(size), axis=0)
+        return self.op("Expand", self.reshape(values, 1, len(outputs), 1, 1), shape)
+
+    def to_phases(self, x: str) -> str:
         odd = self.op("Mod", self.size(x), self.constant(np.array([2, 2])))
         pads = self.op("Concat", self.constant(np.zeros(6, np.int64)), odd, axis=0)
         return self.op("SpaceToDepth", self.op("Pad", x, pads), blocksize=2)
 
-    def from_parts(self, parts: str, like: str | None = None) -> str:
-        whole = self.op("DepthToSpace", parts, blocksize=2, mode="DCR")
+    def from_phases(self, phases: str, like: str | None = None) -> str:
+        whole = self.op("DepthToSpace", phases, blocksize=2, mode="DCR")
         return whole if like is None else self.crop(whole, self.size(like))
 
     def _layer(self, name: str) -> tuple[str, str]:
         """Weight and bias, divided by 2^shift."""
         shape = self.weights.exact[f"{name}.weight"].shape
-        scale = np.exp2(-self.weights.exact[f"{name}.shift"].astype(np.float32))
+        scale = power_of_two(-self.weights.exact[f"{name}.shift"])
         weight = self.stored(f"exact.{name}.weight", (*shape, 1, 1)[:4])
         weight = self.op("Mul", weight, self.constant(scale[:, None, None, None]))
         return weight, self.op("Mul", self.stored(f"exact.{name}.bias"), self.constant(scale))
@@ -194,10 +207,6 @@ class Graph:
     def halved(self, size: str) -> str:
         """⌈H/2⌉ and ⌈W/2⌉."""
         return self.op("Div", self.op("Add", size, self.constant(np.array([1]))), self.constant(np.array([2])))
-
-    def crop(self, x: str, size: str) -> str:
-        """The first rows and columns of x."""
-        return self.op("Slice", x, self.constant(np.zeros(2, np.int64)), size, self.constant(np.array([2, 3])))
 
     def reshape(self, x: str, *sizes: int | str) -> str:
         """Sizes are numbers, or results that hold some."""
