@@ -56,8 +56,12 @@ class Config:
 
     @property
     def encoder_reach(self) -> int:
-        """Pixels beyond a latent's own 16×16 that it depends on."""
-        return 8 * (self.enc_blocks + 1)
+        """Pixels beyond a latent's own 16×16 that it depends on; with feedback, those that it notes.
+
+        What feedback corrects depends on pixels further away, through g_a and g_s, by less than rounding.
+        """
+        feedback = 8 * (self.feedback_blocks + 1) if self.feedback else 0
+        return 8 * (self.enc_blocks + 1) + feedback
 
     @property
     def decoder_reach(self) -> int:
@@ -82,6 +86,9 @@ class Config:
         passes = (2 * m * p + 3 * ((p + m) * p + self.context_blocks * block(p) + 2 * m * p / PASSES)) / 256
         entropy = z_passes + h_s + passes
         named = {"encode": g_a + h_a + entropy, "decode": g_s + entropy, "entropy": entropy}
+        if self.feedback:
+            f = (192 * self.feedback + self.feedback_blocks * block(self.feedback)) / 64
+            named["encode"] += g_s + f + (9 * self.feedback + 768) * m / 256
         return {name: round(value / 1000, 2) for name, value in named.items()}
 
 
@@ -91,9 +98,20 @@ SIZES = {
     "best": Config(
         width=256, latents=320, context=160, enc_blocks=6, dec_blocks=5, context_blocks=3, lambda_min=0.00048
     ),
+}
+
+# Sizes in training, that take the place of those above once their weights do (`.training/README.md`).
+NEXT_SIZES = {
     "fast-9": Config(latents=640, feedback=64, lambda_max=1.2),
     "best-9": Config(
-        width=256, latents=640, context=160, enc_blocks=6, dec_blocks=5, context_blocks=3, feedback=128,
-        lambda_min=0.00048, lambda_max=1.2,
+        width=256,
+        latents=640,
+        context=160,
+        enc_blocks=6,
+        dec_blocks=5,
+        context_blocks=3,
+        feedback=128,
+        lambda_min=0.00048,
+        lambda_max=1.2,
     ),
 }

@@ -215,7 +215,9 @@ class Feedback(nn.Module):
         self.linear = PrecisePointwise(768, m)
 
     def forward(self, residual: Tensor) -> Tensor:
-        return self.down(self.body(self.stem(F.pixel_unshuffle(residual, 8)))) + self.linear(F.pixel_unshuffle(residual, 16))
+        return self.down(self.body(self.stem(F.pixel_unshuffle(residual, 8)))) + self.linear(
+            F.pixel_unshuffle(residual, 16)
+        )
 
 
 class HyperSynthesis(nn.Module):
@@ -331,8 +333,10 @@ class Model(nn.Module):
         y = self.g_a(x, _gain(self.gain_enc, q)) * _gain(self.gain_y, q)
         if self.feedback is None:
             return y
-        with torch.no_grad():  # the correction learns from what is lacking; a gradient through g_s would double its cost
-            lacking = x - self.synthesise(y, q).float()
+        with (
+            torch.no_grad()
+        ):  # the correction learns from what is lacking; a gradient through g_s would double its cost
+            lacking = x - self.synthesise(y, q).float().clamp(0, 1).mul(255).round().div(255)  # as decoders give it
         return y + self.feedback(lacking) * _gain(self.gain_y + self.gain_feedback, q)
 
     def synthesise(self, y_hat: Tensor, q: Tensor) -> Tensor:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from codec.config import SIZES
+from codec.config import NEXT_SIZES, SIZES
 from codec.train.distortion import DISTORTIONS
 from codec.train.grow import LargerNetworkError
 from codec.train.loop import Recipe, train
 
 
 @click.command()
-@click.option("--size", type=click.Choice(sorted(SIZES)), default="fast", show_default=True)
+@click.option("--size", type=click.Choice(sorted(SIZES | NEXT_SIZES)), default="fast", show_default=True)
 @click.option(
     "--data",
     "sources",
@@ -64,7 +64,7 @@ def main(
     rates = {"lr_muon": rate * Recipe.lr_muon, "lr_adam": rate * Recipe.lr_adam}
     recipe = Recipe(batch=batch, tune=tune, halved=halved, decoder_only=decoder_only, **rates)
     try:
-        train(SIZES[size], recipe, list(sources), out, minutes, size, resume, start)
+        train((SIZES | NEXT_SIZES)[size], recipe, list(sources), out, minutes, size, resume, start)
     except LargerNetworkError as e:
         raise click.UsageError(f"--init {start}: {e}") from None
 

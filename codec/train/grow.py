@@ -18,12 +18,13 @@ from codec.config import PASSES, Y_SCALE, Config
 from codec.model import Model, log_lambdas
 
 SILENT_LAYERS = re.compile(r"(mix_out|contract)\.weight$")  # a block without them passes its input on
-GAINS = re.compile(r"gain_(enc|dec|y|y_inverse|feedback)$")  # (rates, channels): a new channel has the mean of the old ones
+GAINS = re.compile(r"gain_(enc|dec|y|y_inverse|feedback)$")  # a new channel has the mean of the old ones
 BY_RATE = re.compile(r"gain_\w+$|z_prior$")  # (rates, …)
 END_ROWS = 6  # at either end, whose slope goes on beyond it
 # "name dimension" of what counts latents, and of what counts their means and then their log σ
 LATENTS = re.compile(
-    r"(g_a|feedback)\.(linear|down)\.\w+ 0|(g_s\.(up\.expand|linear)|h_a\.0)\.weight 1|gain_(y|y_inverse|feedback) 1|context\.adapt.* 1"
+    r"(g_a|feedback)\.(linear|down)\.\w+ 0|(g_s\.(up\.expand|linear)|h_a\.0)\.weight 1"
+    r"|gain_(y|y_inverse|feedback) 1|context\.adapt.* 1"
 )
 PARAMETERS = re.compile(r"(h_s|context)\.out\.\w+ 0|context\.reduce\.weight 1")
 
