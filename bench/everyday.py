@@ -24,8 +24,9 @@ import numpy as np
 from PIL import Image
 
 from codec import Codec, job
+from codec.config import TILE
 from codec.plan import Job
-from codec.settings import TILE, Settings
+from codec.settings import Settings
 
 from .metrics import psnr
 from .photos import load, pictures, tiled

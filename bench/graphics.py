@@ -19,7 +19,8 @@ from PIL import Image
 
 from codec import Codec, container, weights
 from codec.arguments import as_picture
-from codec.container import LATENT
+from codec.config import LATENT
+from codec.errors import install
 from codec.settings import Settings
 from codec.tiles import tile_kinds
 from codec.train import graphics as synthetic
@@ -49,7 +50,7 @@ def corpus(photo: Image.Image) -> dict[str, Image.Image]:
     try:
         from skimage import data
     except ImportError:
-        raise click.ClickException("needs scikit-image: pip install 'lat-codec[bench]'") from None
+        raise click.ClickException(f"needs scikit-image: {install('bench')}") from None
     found |= {f"skimage {name}": Image.fromarray(getattr(data, name)()) for name in ("page", "text", "clock")}
     return found
 
@@ -103,7 +104,7 @@ def ours(codec: Codec, image: Image.Image) -> dict[str, dict]:
         data = codec.encode(image, quality)
         found[f"q{quality}"] = score(image, data, codec.decode) | {"kinds": tile_kinds(container.parse(data))}
         if found[f"q{quality}"]["kinds"]["learned"] != sum(found[f"q{quality}"]["kinds"].values()):
-            plain = container.build(codec.encode_tiles(as_picture(image), Settings(quality)))
+            plain = container.build(codec.learned.encode(as_picture(image), Settings(quality)))
             found[f"q{quality} learned"] = score(image, plain, codec.decode)
     if "lossless" not in found[f"q{quality}"]:  # else that is the same file
         data = codec.encode(image, lossless=True)
@@ -116,7 +117,7 @@ def seam(codec: Codec, image: Image.Image, quality: int, border: int) -> dict[st
     pixels = np.asarray(image)
     end = border // LATENT * LATENT  # learned pixels end where the block does that has both
     files = {"with": codec.encode(image, quality)}
-    files["without"] = container.build(codec.encode_tiles(as_picture(image), Settings(quality)))
+    files["without"] = container.build(codec.learned.encode(as_picture(image), Settings(quality)))
     found = {}
     for name, data in files.items():
         decoded = np.asarray(codec.decode(data))

@@ -1,141 +1,210 @@
-"""What judges say that nothing here is trained on, of files with the same bytes: Butteraugli and ColorVideoVDP.
+"""The panel over rates: BD-rates of codecs against AVIF by judges that nothing here is trained on, and by look.
 
-    python -m bench.judges --images KODAK --codecs lat,lat-psnr,avif-s6,jxl --out bench/results/judges.json
+    python -m bench judges --images KODAK --name kodak --out bench/results/judges.json
+    python -m bench judges --images GB82 --name gb82 --out bench/results/judges.json
 
-For each picture and rate the two settings are found whose files lie around the rate; what a judge says of them is
-interpolated over the logarithm of the bytes. Butteraugli is libjxl's `butteraugli_main` (Debian: libjxl-devtools), its
-largest and its 3-norm: less is better. ColorVideoVDP (PyPI: cvvdp), on its standard_4k display, judges in just
-objectionable differences, 10 are none; it imports torchvision, which has to fit torch: beside a build of torch for
-CPUs, `pip install --no-deps cvvdp torchvision` and what they miss. A judge that is not installed is left out.
+Every picture passes through a codec at ten of its settings, as real files, on one thread; `panel.py` and `look.py` judge
+what comes back. A picture's rows are stored when they are complete: a run that was stopped goes on where it was. Rows
+of another version of a codec or a judge are dropped. A judge whose package is missing is left out.
+
+Curves are means over pictures. A BD-rate is taken where the reference needs 0.1 … 0.4, 0.4 … 0.9 and 0.9 … 2 bits a
+pixel. The weights' cards say which judge they were trained on (`panel.trained_on`); the others are the untrained ones,
+whose median and worst are the summary.
 """
 
 from __future__ import annotations
 
-import functools
 import json
-import math
-import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from PIL import Image
+from scipy.interpolate import PchipInterpolator
 
-from codec.weights import DEFAULT
+from codec import weights
+from codec.files import write_bytes
 
-from .codecs import Codec, build, complete_torchvision
-from .photos import load, pictures, spread
+from . import panel
+from .codecs import Codec, Lat, build
+from .metrics import bd_rate
+from .panel import LOOK, Judge, Measure
+from .photos import load, pictures
 
-SETTINGS = range(101)  # of codecs with a quality of 0 … 100
-
-
-def butteraugli() -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
-    """Raises: ImportError."""
-    tool = shutil.which("butteraugli_main")
-    if tool is None:
-        raise ImportError("butteraugli_main is not installed (libjxl-devtools)")
-
-    def judge(original: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
-        with tempfile.TemporaryDirectory() as folder:
-            paths = [str(Path(folder) / f"{i}.png") for i in range(2)]
-            for path, pixels in zip(paths, (original, decoded)):
-                Image.fromarray(pixels).save(path, compress_level=1)
-            out = subprocess.run([tool, *paths], check=True, capture_output=True, text=True).stdout
-        largest, norm = re.findall(r"^(?:3-norm: )?([\d.]+)$", out, re.MULTILINE)
-        return {"butteraugli": float(largest), "butteraugli_3_norm": float(norm)}
-
-    return judge
+REFERENCE = "avif-s6"
+CODECS = (REFERENCE, "avif-ssim", "avif-s4", "jxl", "jpegli", "lat", "lat-best")
+RANGES = ((0.1, 0.4), (0.4, 0.9), (0.9, 2.0))  # bits a pixel of the reference
+RATES = (0.15, 0.3, 0.6, 1.0)  # bits a pixel at which the contrast that is kept is told
+SETTINGS = 10  # of each codec
 
 
-def cvvdp() -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
-    """Raises: ImportError."""
-    complete_torchvision()
-    import pycvvdp
-
-    metric = pycvvdp.cvvdp(display_name="standard_4k", device=torch.device("cpu"))
-
-    def judge(original: np.ndarray, decoded: np.ndarray) -> dict[str, float]:
-        jod, _ = metric.predict(decoded, original, dim_order="HWC")
-        return {"cvvdp": float(jod)}
-
-    return judge
+def judges() -> dict[str, Judge]:
+    return panel.JUDGES | LOOK
 
 
-JUDGES = {"butteraugli": butteraugli, "cvvdp": cvvdp}
+def installed() -> tuple[dict[str, Measure], dict[str, str]]:
+    """What measures, and its version, by judge."""
+    measures, versions = {}, {}
+    for name, judge in judges().items():
+        try:
+            measures[name], versions[name] = judge.make()
+        except ImportError as error:
+            click.echo(f"{name}: left out, {error}", err=True)
+    return measures, versions
 
 
-def around(codec: Codec, image: Image.Image, size: float) -> list[tuple[int, bytes]]:
-    """(bytes, file) just below and just above a size, by bisection over the settings; one where there is no other."""
-
-    @functools.cache
-    def file(setting: int) -> bytes:
-        return codec.encode(image, setting)
-
-    low, high = SETTINGS[0], SETTINGS[-1]
-    if len(file(low)) > size or len(file(high)) < size:
-        return [(len(end), end) for end in (file(low if len(file(low)) > size else high),)]
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if len(file(middle)) <= size else (low, middle)
-    return [(len(file(s)), file(s)) for s in (low, high)]
+def thinned(settings: Sequence[int], count: int = SETTINGS) -> list[int]:
+    """At most so many, evenly, both ends among them."""
+    at = np.linspace(0, len(settings) - 1, min(count, len(settings))).round().astype(int)
+    return [settings[i] for i in at]
 
 
-def judged(codec: Codec, image: Image.Image, bpp: float, judges: list[Callable]) -> dict[str, float]:
-    """What judges say of a picture at a rate, and the rate that it could be had at."""
-    size, original, said = bpp * image.width * image.height / 8, np.asarray(image), []
-    for length, data in around(codec, image, size):
+def evaluate(codec: Codec, path: Path, settings: Sequence[int], measures: dict[str, Measure]) -> list[dict]:
+    """A row a setting: bits a pixel and what every judge says. Raises: click.ClickException."""
+    image = load(path)
+    if min(image.size) < panel.SMALLEST:
+        raise click.ClickException(f"{path}: judges need {panel.SMALLEST} pixels a side, not {image.size}")
+    original, rows = np.asarray(image), []
+    for setting in settings:
+        data = codec.encode(image, setting)
         decoded = np.asarray(codec.decode(data))
-        said.append({"log_bpp": math.log(8 * length / (image.width * image.height))})
-        for judge in judges:
-            said[-1] |= judge(original, decoded)
-    first, last = said[0], said[-1]
-    width = last["log_bpp"] - first["log_bpp"]
-    part = (math.log(bpp) - first["log_bpp"]) / width if width else 0.0
-    found = {name: first[name] + part * (last[name] - first[name]) for name in first}
-    return {"bpp": math.exp(found.pop("log_bpp"))} | found
+        row = {"setting": setting, "bpp": 8 * len(data) / (image.width * image.height)}
+        rows.append(row | {name: measure(original, decoded) for name, measure in measures.items()})
+    return rows
+
+
+@dataclass
+class Results:
+    """A result file: sets of pictures, codecs in each, rows by picture. It is replaced whole or not at all."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        found = json.loads(self.path.read_text(encoding="utf-8")) if self.path.exists() else {}
+        self.sets: dict[str, dict] = found.get("sets", {})
+
+    def entry(self, set_name: str, codec: str, about: dict) -> dict:
+        """Rows by picture of a codec; those that were measured otherwise are dropped."""
+        codecs = self.sets.setdefault(set_name, {"codecs": {}})["codecs"]
+        if {key: codecs.get(codec, {}).get(key) for key in about} != about:
+            codecs[codec] = about | {"rows": {}}
+        return codecs[codec]
+
+    def store(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(str(self.path), json.dumps({"sets": self.sets}, indent=1).encode() + b"\n", overwrite=True)
+
+
+def curve(rows: dict[str, list[dict]], key: str) -> np.ndarray:
+    """(settings,): means over pictures."""
+    return np.mean([[row[key] for row in of_picture] for of_picture in rows.values()], axis=0)
+
+
+def quality_at(bpp: np.ndarray, quality: np.ndarray, rate: float) -> float:
+    """The quality of a curve at a rate; that of its nearer end beyond it."""
+    order = np.argsort(bpp)
+    return float(PchipInterpolator(np.log(bpp[order]), quality[order])(np.log(np.clip(rate, bpp.min(), bpp.max()))))
+
+
+def rates_by_range(reference: dict, other: dict, name: str) -> list[float | None]:
+    """BD-rate in % of a codec's rows against the reference's by one judge, for each of RANGES; None without overlap."""
+    curves = [
+        (curve(rows, "bpp"), np.array([judges()[name].quality(v) for v in curve(rows, name)]))
+        for rows in (reference, other)
+    ]
+    found: list[float | None] = []
+    for rates in RANGES:
+        low, high = (quality_at(*curves[0], rate) for rate in rates)
+        percent = bd_rate(*curves[0], *curves[1], within=(low, high))[0]
+        found.append(None if np.isnan(percent) else round(percent, 2))
+    return found
+
+
+def summary(found: dict[str, list[float | None]], trained: Sequence[str]) -> list[dict | None]:
+    """Median and worst BD-rate of the untrained judges of the panel, for each of RANGES."""
+    untrained = [name for name in panel.JUDGES if name in found and name not in trained]
+    out: list[dict | None] = []
+    for i in range(len(RANGES)):
+        rates = [(rate, name) for name in untrained if (rate := found[name][i]) is not None]
+        if rates:
+            worst, judge = max(rates)
+            out.append({"median": round(float(np.median([r for r, _ in rates])), 2), "worst": worst, "judge": judge})
+        else:
+            out.append(None)
+    return out
+
+
+def derive(of_set: dict) -> None:
+    """Put a set's BD-rates, summaries and kept contrasts beside its rows, of the pictures that every codec has."""
+    done = {name: entry for name, entry in of_set["codecs"].items() if entry["rows"]}
+    if REFERENCE not in done:
+        return
+    shared = set.intersection(*(set(entry["rows"]) for entry in done.values()))
+    of_set["pictures"] = sorted(shared)
+    rows = {name: {p: entry["rows"][p] for p in sorted(shared)} for name, entry in done.items()}
+    for name, entry in done.items() if shared else ():
+        bpp = curve(rows[name], "bpp")
+        if "contrast" in entry["judges"]:
+            kept = curve(rows[name], "contrast")
+            entry["contrast_kept"] = [round(quality_at(bpp, kept, rate), 3) for rate in RATES]
+        if name != REFERENCE:
+            named = [judge for judge in entry["judges"] if judge != "contrast" and judge in done[REFERENCE]["judges"]]
+            entry["bd_rate"] = {judge: rates_by_range(rows[REFERENCE], rows[name], judge) for judge in named}
+            entry["untrained"] = summary(entry["bd_rate"], entry["trained_on"])
+
+
+def described(codec: Codec, versions: dict[str, str], settings: Sequence[int]) -> dict:
+    """What rows depend on: those of other weights, packages or settings are others."""
+    about = {"version": codec.version, "tuned": codec.tuned, "settings": list(settings), "judges": versions}
+    own = codec.codec.weights if isinstance(codec, Lat) else None
+    card = {"tune": own.tune} | weights.cards().get(own.name, {}) if own else None
+    return about | {"trained_on": panel.trained_on(card) if card else []}
 
 
 @click.command()
-@click.option("--images", type=click.Path(exists=True, path_type=Path), help="Folder of pictures, or one.")
-@click.option("--count", default=6, show_default=True, help="Pictures, spread evenly over the folder.")
 @click.option(
-    "--codecs", default="lat,lat-psnr,avif-s6,jxl", show_default=True, help="Those with a quality of 0 … 100."
+    "--images", type=click.Path(exists=True, path_type=Path), required=True, help="Folder of pictures, or one."
 )
-@click.option("--bpp", "rates", type=float, multiple=True, default=(0.25, 0.5, 1.0), show_default=True)
-@click.option("-m", "--model", default=DEFAULT, show_default=True, help="Weights for lat: name or path.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Codecs in it are kept.")
-def main(images: Path | None, count: int, codecs: str, rates: tuple[float, ...], model: str, out: Path) -> None:
-    judges = {}
-    for name, make in JUDGES.items():
-        try:
-            judges[name] = make()
-        except ImportError as error:
-            click.echo(f"{name}: left out, {error}", err=True)
-    if not judges:
+@click.option("--name", required=True, help="Of the set of pictures: kodak, gb82.")
+@click.option("--codecs", default=",".join(CODECS), show_default=True)
+@click.option("--settings", "count", default=SETTINGS, show_default=True, help="Of each codec, evenly.")
+@click.option("-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights for lat: name or path.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Rows in it are kept.")
+def main(images: Path, name: str, codecs: str, count: int, model: str, out: Path) -> None:
+    """Ask the panel about codecs, picture by picture; stop it and run it again at will."""
+    torch.set_num_threads(1)
+    measures, versions = installed()
+    if not measures:
         raise click.ClickException("no judge is installed")
-    files = spread(list(pictures(images).items()), count)
-    result = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"codecs": {}}
-    result |= {"pictures": [name for name, _ in files], "judges": {n: about(n) for n in judges}}
-    for name in codecs.split(","):
-        codec = build(name, model, {})
-        at = {}
-        for bpp in rates:
-            rows = [judged(codec, load(path), bpp, list(judges.values())) for _, path in files]
-            at[f"{bpp:g}"] = {key: round(float(np.mean([r[key] for r in rows])), 3) for key in rows[0]}
-            said = ", ".join(f"{key} {value:.2f}" for key, value in at[f"{bpp:g}"].items())
-            click.echo(f"{name} at {bpp:g}: {said}")
-        result["codecs"][name] = {"version": codec.version, "tuned": codec.tuned, "at": at}
-        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    results, files = Results(out), pictures(images)
+    for codec_name in codecs.split(","):
+        try:
+            codec = build(codec_name, model, {})
+        except ImportError as error:
+            click.echo(f"{codec_name}: left out, {error}", err=True)
+            continue
+        if isinstance(codec, Lat):
+            codec.use_threads(1)
+        settings = thinned(codec.settings, count)
+        entry = results.entry(name, codec_name, described(codec, versions, settings))
+        for picture, path in files.items():
+            if picture not in entry["rows"]:
+                entry["rows"][picture] = evaluate(codec, path, settings, measures)
+                results.store()
+                click.echo(f"{codec_name}: {picture}", err=True)
+        derive(results.sets[name])
+        results.store()
+        show(codec_name, entry)
 
 
-def about(judge: str) -> str:
-    return f"cvvdp {version('cvvdp')}, standard_4k" if judge == "cvvdp" else "butteraugli_main of libjxl"
+def show(name: str, entry: dict) -> None:
+    """The summary of a codec, a line a range."""
+    for rates, found in zip(RANGES, entry.get("untrained", ())):
+        if found:
+            words = f"median {found['median']:+.1f} %, worst {found['worst']:+.1f} % by {found['judge']}"
+            click.echo(f"{name}, {rates[0]:g} … {rates[1]:g} bpp: {words}")
 
 
 if __name__ == "__main__":

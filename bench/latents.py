@@ -18,11 +18,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import laplace
 
 from codec import Codec
-from codec.container import LATENT
+from codec.config import LATENT, TILE
 from codec.latent import anomaly, edit, generate, restore
 from codec.latent import fill as filling
 from codec.latent.latents import Latents
-from codec.settings import TILE
 from codec.train.data import decode_rgb, read_files
 from codec.weights import FOR_PIXELS
 
@@ -81,8 +80,8 @@ def own_entropy(codec: Codec, latents: Latents) -> float:
         raise ValueError("one tile only")
     assert latents.z_hat is not None  # what was drawn has it
     y, z = latents.y_hat[None], latents.z_hat[None]
-    of_y, of_z = entropies(codec.tiles.y_tables[0]), entropies(codec.tiles.z_tables)
-    hyper, quantised = codec.tiles.quantise_z(z, latents.row), codec.tiles.quantise(y, z, latents.row)
+    of_y, of_z = entropies(codec.tile_coder.tables.y[0]), entropies(codec.tile_coder.tables.z)
+    hyper, quantised = codec.tile_coder.quantise_z(z, latents.row), codec.tile_coder.quantise(y, z, latents.row)
     bits = sum(of_z[index].sum() for _, index in hyper.coded) + sum(of_y[index].sum() for _, index in quantised.coded)
     return float(bits)
 

@@ -1,9 +1,15 @@
-"""What describes a network: its size, and the constants that float and whole-number evaluation share. No torch here."""
+"""What describes a network: its size, its geometry, and the constants that all its evaluations share. No torch here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
+from codec.errors import LatError
+
+LATENT = 16  # pixels per latent, each way
+HYPER = 4  # latents per position of ẑ, each way
+TILE = 64  # latents a side of a tile, at most: what a reader must be able to hold
 SLOPE = 0.125  # LeakyReLU; a power of two, so that whole-number evaluation can follow it exactly
 Y_SCALE = 1 / 16  # networks see y and ŷ times this: the PCA shortcut works at 16 × pixel scale
 Z_SCALE = 1 / 4  # and the context model of ẑ sees it times this
@@ -17,6 +23,16 @@ DEAD_ZONE_MAX = 0.95  # of all that it is wide on either side
 # (the quadtree split of DCVC-DC, arXiv:2302.14402).
 POSITIONS = ((0, 0), (0, 1), (1, 0), (1, 1))
 GROUP_OF_PASS = ((0, 1, 2, 3), (3, 2, 1, 0), (2, 3, 0, 1), (1, 0, 3, 2))  # [pass][position] -> group
+
+
+def is_within(value: object, low: float, high: float) -> bool:
+    """Whether this is a real number of that range, ends included; NaN, True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(low <= value <= high)  # type: ignore[operator]
+
+
+def ceil_div(number: int, divisor: int) -> int:
+    """The quotient, rounded up."""
+    return -(-number // divisor)
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,8 @@ class Config:
     z_blocks: int = 2  # of the context model of z
     feedback: int = 0  # width of the encoder's feedback (`model.Feedback`); 0: none
     feedback_blocks: int = 2
+    texture: int = 0  # width of the decoder's texture (`model.Texture`); 0: none
+    texture_blocks: int = 2
     rates: int = 64
     lambda_min: float = 0.00058  # `-q 0`: 26.2 dB on Kodak, where the published curves of BPG and VTM begin
     lambda_max: float = 0.25
@@ -40,10 +58,10 @@ class Config:
     def row(self, quality: float) -> int:
         """Rate row of a quality.
 
-        Raises: ValueError outside 0 … 100.
+        Raises: LatError outside 0 … 100.
         """
-        if not 0 <= quality <= 100:
-            raise ValueError(f"quality must be 0 … 100, got {quality}")
+        if not is_within(quality, 0, 100):
+            raise LatError(f"quality must be 0 … 100, got {quality!r}")
         return round(quality * (self.rates - 1) / 100)
 
     def quality(self, row: float) -> float:
@@ -66,7 +84,7 @@ class Config:
     @property
     def decoder_reach(self) -> int:
         """Latents beyond its own that a pixel depends on."""
-        return -(-self.dec_blocks // 2)
+        return ceil_div(self.dec_blocks, 2)
 
     def macs(self) -> dict[str, float]:
         """Multiply-accumulates per pixel, in thousands: encode, decode (each with entropy parameters), entropy.
@@ -102,7 +120,7 @@ SIZES = {
 
 # Sizes in training, that take the place of those above once their weights do (`.training/README.md`).
 NEXT_SIZES = {
-    "fast-9": Config(latents=640, feedback=64, lambda_max=1.2),
+    "fast-9": Config(latents=640, feedback=64, texture=96, lambda_max=1.2),
     "best-9": Config(
         width=256,
         latents=640,
@@ -111,6 +129,7 @@ NEXT_SIZES = {
         dec_blocks=5,
         context_blocks=3,
         feedback=128,
+        texture=128,
         lambda_min=0.00048,
         lambda_max=1.2,
     ),

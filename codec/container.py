@@ -11,15 +11,13 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from codec.config import LATENT, TILE, ceil_div
 from codec.errors import ChecksumError, FormatError, TruncatedError
 
 MAGIC = b"\x8eLAT\r\n\x1a\n"
 VERSION = (1, 1)  # minor 0 is written where nothing is coded losslessly
 MODES = ("L", "LA", "RGB", "RGBA")
 MAX_SIDE = 2**31 - 1
-LATENT = 16  # pixels per latent, each way
-HYPER = 4  # latents per position of ẑ, each way
-MAX_TILE = 64  # latents a side: what a reader must be able to hold
 MIN_TILE_BYTES = 13  # rate row, CRC and the shortest stream
 MAX_PATCH = 4096  # pixels a side of what is coded losslessly: what a reader must be able to hold
 FINGERPRINT_BYTES = 8
@@ -42,7 +40,7 @@ class Header:
     def grid(self) -> tuple[int, int]:
         """Tiles across and down."""
         side = self.tile * LATENT
-        return -(-self.width // side), -(-self.height // side)
+        return ceil_div(self.width, side), ceil_div(self.height, side)
 
     @property
     def has_alpha(self) -> bool:
@@ -79,8 +77,8 @@ class Header:
             raise FormatError(f"HEAD: impossible picture size {width} × {height}")
         if mode >= len(MODES):
             raise FormatError(f"HEAD: unknown pixel mode {mode}; install a newer release")
-        if not 4 <= tile <= MAX_TILE or tile % 4:
-            raise FormatError(f"HEAD: tile side of {tile} latents, must be a multiple of 4 from 4 to {MAX_TILE}")
+        if not 4 <= tile <= TILE or tile % 4:
+            raise FormatError(f"HEAD: tile side of {tile} latents, must be a multiple of 4 from 4 to {TILE}")
         return cls(width, height, MODES[mode], tile, model)
 
 
@@ -308,7 +306,7 @@ def _patches(header: Header, payloads: list[memoryview], damaged: int) -> list[P
     if any(a.cell >= b.cell for a, b in zip(patches, patches[1:])):
         raise FormatError("LOSS: patches out of order, or two in one cell")
     if header.lossless:
-        cells = -(-header.width // MAX_PATCH) * -(-header.height // MAX_PATCH)
+        cells = ceil_div(header.width, MAX_PATCH) * ceil_div(header.height, MAX_PATCH)
         covered = sum(p.width * p.height for p in patches if not p.masked)
         if len(patches) + damaged != cells or (not damaged and covered != header.width * header.height):
             raise FormatError("HEAD names no weights, but LOSS does not cover the picture")

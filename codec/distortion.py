@@ -18,6 +18,14 @@ from codec import ssimulacra2 as metric
 SCALES, WINDOW, C2 = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333), 11, (0.03 * 255) ** 2  # of MS-SSIM
 TUNED = 1000.0  # files become about a quarter smaller than by `SquaredError`, at about the same MS-SSIM
 FOURTH = 2.0  # 4-norms of structure maps, in 1-norms
+# Part of SSIMULACRA 2 in a distortion that follows eyes, in efforts as in training (train/distortion.py); the rest,
+# squared error by `weigh_colours`, keeps colours and flat skies in place.
+EYE_PART = 0.7
+# Squared errors of Y, Cb and Cr (ITU-R BT.601) in parts of what they are in those of R, G and B: SSIMULACRA 2 sees
+# lightness well and lets small things turn pale.
+LIGHTNESS_PART, COLOUR_PART = 0.6, 3.0
+YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+SQUARES = (3.0, 0.344136**2 + 1.772**2, 1.402**2 + 0.714136**2)  # sum over R, G and B of an error of 1 in one of them
 
 
 class Distortion(ABC):
@@ -76,8 +84,6 @@ class StructuralError(Distortion):
 class VisibleError(Distortion):
     """A quadratic form that follows SSIMULACRA 2's weighted sum where errors are small, and some squared error.
 
-    The mixture is that of training (train/distortion.py).
-
     The form has the sum's colours and scales. The 1-norm of a structure map is about the mean of var(e) / (2 var(x) +
     C₂), its 4-norm FOURTH times that; the maps of edges go with it. For the square root of var(e) stands e less what is
     left of it after two blurs, which passes about the same frequencies.
@@ -89,8 +95,8 @@ class VisibleError(Distortion):
         super().__init__(pixels, lambda_)
         height, width = pixels.shape[2:]
         self.weights = metric.PRUNED[:, : metric.scales_of(height, width)]
-        self.plain = (1 - metric.EYE_PART) * self.weight
-        self.of_metric = metric.EYE_PART * lambda_ * height * width * metric.as_squared_error(lambda_)
+        self.plain = (1 - EYE_PART) * self.weight
+        self.of_metric = EYE_PART * lambda_ * height * width * as_squared_error(lambda_)
         srgb = pixels / 255
         self.slope = torch.where(srgb <= 0.04045, 1 / 12.92, 2.4 / 1.055 * ((srgb + 0.055) / 1.055) ** 1.4) / 255
         light = metric.linear(srgb)
@@ -107,7 +113,7 @@ class VisibleError(Distortion):
 
     def residuals(self, x_hat: Tensor) -> list[Tensor]:
         error = self.error(x_hat)
-        found, light = [metric.coloured(error) * self.plain**0.5], self.slope * error
+        found, light = [weigh_colours(error) * self.plain**0.5], self.slope * error
         for k, (cones, scale) in enumerate(self.scales):
             if k:
                 light = metric.halved(light)
@@ -120,7 +126,21 @@ class VisibleError(Distortion):
         error = self.error(x_hat)
         decoded = ((self.pixels + error) / 255).clamp(0, 1)
         seen = metric.weighted_sum(self.pixels / 255, decoded, self.weights).sum()
-        return self.of_metric * seen + self.plain * metric.coloured(error).square().sum()
+        return self.of_metric * seen + self.plain * weigh_colours(error).square().sum()
+
+
+def as_squared_error(lambdas):
+    """The factor that makes `ssimulacra2.weighted_sum` as large as the squared error (0..255 scale) that λ stands for.
+
+    That is of photographs, on average; from low to high rates squared errors fall a little faster.
+    """
+    return 4.1 * (lambdas / 0.0007) ** 0.118
+
+
+def weigh_colours(error: Tensor) -> Tensor:
+    """Errors of R, G and B (N, 3, H, W) -> numbers whose squares count lightness and colours as the parts above say."""
+    parts = zip(YCBCR, SQUARES, (LIGHTNESS_PART, COLOUR_PART, COLOUR_PART))
+    return metric.per_pixel(tuple(tuple(c * (square * part) ** 0.5 for c in row) for row, square, part in parts), error)
 
 
 DISTORTIONS: dict[str, type[Distortion]] = {

@@ -18,22 +18,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from codec.container import LATENT
+from codec.config import LATENT
 from codec.distortion import DISTORTIONS, Distortion
 from codec.engine.torch_engine import to_tensor
+from codec.learned import Learned
 from codec.model import Model, gaussian_likelihood
 from codec.picture.image import to_colour
 from codec.settings import Settings
 from codec.tiles import Box
-
-if TYPE_CHECKING:
-    from codec.coder import Codec
 
 Z_PACE = (0.2, 0.05)  # part of a Newton step in each coordinate of z alone, at first and at last
 Z_PART = 0.7  # of the steps; then z is rounded, and y follows the μ that are final
@@ -95,33 +92,41 @@ class Objective:
         return of_y.clamp_min(1e-3), of_z.clamp_min(0.5)
 
 
-@torch.inference_mode(False)  # gradients are needed even under a caller's inference_mode
-@torch.autocast("cpu", enabled=False)
-def refine(
-    codec: Codec, pixels: np.ndarray, box: Box, settings: Settings, step_done: Callable[[], None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """y and ẑ of the latents in `box` of a picture (H, W, C): those whose file costs least in bits + λ · distortion."""
-    engine, row = codec.torch_transforms, codec.cfg.row(settings.quality)
-    height, width = pixels.shape[:2]
-    seen = box.grow(codec.cfg.decoder_reach, Box(0, 0, -(-width // LATENT), -(-height // LATENT)))
-    around, own = codec.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
-    y = around[(..., *own.slices)]
-    x = to_tensor(to_colour(pixels[(box * LATENT).slices])).to(engine.device)
-    distortion = DISTORTIONS[settings.tune or codec.weights.tune](x, float(engine.model.lambdas[row]))
+class Refinement:
+    """What finds the latents of a tile whose file costs least in bits + λ · distortion: `learned.Choose`."""
 
-    def cost(candidate: tuple[np.ndarray, np.ndarray]) -> float:
-        y, z_hat = candidate
+    def __init__(self, learned: Learned, settings: Settings):
+        self._learned, self._transforms = learned, learned.torch_transforms
+        self._steps, self._row = settings.steps, learned.config.row(settings.quality)
+        self._distortion = DISTORTIONS[settings.tune or learned.weights.tune]
+
+    @torch.inference_mode(False)  # gradients are needed even under a caller's inference_mode
+    @torch.autocast("cpu", enabled=False)
+    def __call__(self, pixels: np.ndarray, box: Box, step_done: Callable[[], None]) -> tuple[np.ndarray, np.ndarray]:
+        """y and ẑ of the latents in `box` of a picture (H, W, C)."""
+        learned, device, row = self._learned, self._transforms.device, self._row
+        height, width = pixels.shape[:2]
+        seen = box.grow(learned.config.decoder_reach, Box(0, 0, width, height).cover(LATENT))
+        around, own = learned.analyse(pixels, seen, row), box.shift(seen.left, seen.top)
+        y = around[(..., *own.slices)]
+        x = to_tensor(to_colour(pixels[(box * LATENT).slices])).to(device)
+        distortion = self._distortion(x, float(self._transforms.model.lambdas[row]))
+        whole, z = (torch.from_numpy(v).to(device) for v in (around, learned.engine.transforms.hyper_analyse(y, row)))
+        objective = Objective(self._transforms.model, whole, own, self._transforms.rows(row), distortion)
+        start = whole[(..., *own.slices)]
+        found = [(start, z), *descend(objective, start, z, self._steps, step_done)]
+        candidates = [(y.cpu().numpy(), learned.tile_coder.quantise_z(z.cpu().numpy(), row).values) for y, z in found]
+        costs = [self._cost(y, z_hat, around, own, distortion) for y, z_hat in candidates]
+        return candidates[costs.index(min(costs))]
+
+    def _cost(self, y: np.ndarray, z_hat: np.ndarray, around: np.ndarray, own: Box, distortion: Distortion) -> float:
+        """Bits + λ · distortion of the file of a tile's latents, its neighbours' as they are."""
+        learned, row = self._learned, self._row
         decoded = around.copy()
-        decoded[(..., *own.slices)] = codec.tiles.quantise(y, z_hat, row).values
-        x_hat = to_tensor(codec.engine.transforms.synthesise(decoded, row)[(own * LATENT).slices]).to(engine.device)
-        return 8 * len(codec.tiles.encode(y, z_hat, row)) + float(distortion.bits(x_hat))
-
-    whole, z = (torch.from_numpy(v).to(engine.device) for v in (around, codec.engine.transforms.hyper_analyse(y, row)))
-    objective = Objective(engine.model, whole, own, engine.rows(row), distortion)
-    start = whole[(..., *own.slices)]
-    found = [(start, z), *descend(objective, start, z, settings.steps, step_done)]
-    candidates = ((y.cpu().numpy(), codec.tiles.quantise_z(z.cpu().numpy(), row).values) for y, z in found)
-    return min(candidates, key=cost)
+        decoded[(..., *own.slices)] = learned.tile_coder.quantise(y, z_hat, row).values
+        x_hat = learned.engine.transforms.synthesise(decoded, row)[(own * LATENT).slices]
+        bits = 8 * len(learned.tile_coder.encode(y, z_hat, row))
+        return bits + float(distortion.bits(to_tensor(x_hat).to(self._transforms.device)))
 
 
 def descend(objective: Objective, y: Tensor, z: Tensor, steps: int, step_done: Callable) -> list[tuple[Tensor, Tensor]]:

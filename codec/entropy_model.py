@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from codec.config import GROUP_OF_PASS, PASSES, POSITIONS, SIGMA_LEVELS, SIGMA_MAX, SIGMA_MIN
-from codec.engine import EntropyNetworks, Predictor
+from codec.config import GROUP_OF_PASS, PASSES, POSITIONS, SIGMA_LEVELS, SIGMA_MAX, SIGMA_MIN, ceil_div
 from codec.engine.integer_networks import LIMIT
+from codec.engine.protocols import EntropyNetworks, Predictor
 from codec.weights import Weights
 
 MU_BITS = 6  # μ, ŷ and ẑ are multiples of 2^-6
@@ -83,8 +83,8 @@ class Passes:
         self.crc = crc  # CRC-32 of all values so far, in coding order
         self._predictor, self._shape = predictor, shape
         height, width = shape[2:]
-        half = -(-height // 2), -(-width // 2)
-        self._inside = [np.s_[..., : -(-(height - i) // 2), : -(-(width - j) // 2)] for i, j in POSITIONS]
+        half = ceil_div(height, 2), ceil_div(width, 2)
+        self._inside = [np.s_[..., : ceil_div(height - i, 2), : ceil_div(width - j, 2)] for i, j in POSITIONS]
         self._known = np.zeros((len(POSITIONS), PASSES, shape[1] // PASSES, *half), np.float32)  # by position and pass
 
     def __iter__(self) -> Iterator[int]:

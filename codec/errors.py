@@ -38,6 +38,11 @@ class DesyncError(LatError):
     """Decoded latents fail their checksum although the bytes are intact: forged file, or a bug worth reporting."""
 
 
+def install(extra: str) -> str:
+    """How to get the packages of an extra: from a checkout, because no index has this package yet."""
+    return f"pip install '.[{extra}]' in a checkout"
+
+
 def reason(error: BaseException) -> str:
     """What an exception says; its kind, where it says nothing."""
     return str(error) or type(error).__name__

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from codec.container import LATENT
+from codec.config import LATENT
 
 EQUAL = 0.4  # part of a block's pixels that equal their left or upper neighbour
 ALIKE = 0.7  # the same, of blocks beside graphics that go with them
@@ -19,7 +19,7 @@ STEP = 24  # of 255, between neighbours, in any channel
 STEPS = 6  # pixels of a block
 ABRUPT = 0.5  # steps, of the pixels that equal no neighbour
 FEWEST = 0.025  # blocks of a picture: with fewer it is a photograph
-EMPTY = 0.9  # of them flat: a large picture of nothing is 100 bytes when lossless
+BLANK_SHARE = 0.9  # from this share of flat blocks on, a picture counts as blank: 100 bytes when lossless
 Blocks = np.ndarray  # bool (⌈H/16⌉, ⌈W/16⌉)
 
 
@@ -28,7 +28,7 @@ def find(pixels: np.ndarray) -> Blocks | None:
     if is_photograph(pixels):
         return None
     graphic, alike, flat = classified(pixels)
-    if flat.mean() >= EMPTY:
+    if flat.mean() >= BLANK_SHARE:
         graphic |= flat
     if graphic.sum() < FEWEST * graphic.size:
         return None
@@ -52,7 +52,7 @@ def is_photograph(pixels: np.ndarray) -> bool:
     equal, step = (np.add.reduceat(of, range(0, of.shape[1], LATENT), 1, dtype=np.int16) for of in pairs)
     seen = 2 * LATENT
     graphic = (equal >= 0.75 * EQUAL * seen) & (step >= 1) & (step >= ABRUPT / 2 * (seen - equal))
-    return bool(graphic.mean() < FEWEST / 2 and (equal >= FLAT * seen).mean() < EMPTY - 0.1)
+    return bool(graphic.mean() < FEWEST / 2 and (equal >= FLAT * seen).mean() < BLANK_SHARE - 0.1)
 
 
 def equals(rows: np.ndarray, above: np.ndarray) -> np.ndarray:

@@ -261,6 +261,8 @@ def verify(job: Job, options: Options, progress: Callable | None = None) -> Row:
 def admit(job: Job, options: Options) -> None:
     """Raises: LatError where the output exists already (unless it may be replaced), or is the input."""
     files.refuse_existing(job.target, options.overwrite)
+    if job.target and not files.is_stream(job.target) and not Path(job.target).parent.is_dir():
+        raise LatError(f"{job.target}: cannot be written: {Path(job.target).parent} is no folder that is there")
     if "-" not in (job.source, job.target) and not files.is_stream(job.target):
         with suppress(OSError):
             if os.path.samefile(job.source, job.target):

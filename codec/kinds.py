@@ -1,7 +1,8 @@
 """Which files of a folder are pictures: the one rule, for every command that takes folders. FILES.md has it for users.
 
-The rule goes by the name alone, so that it is the same in a folder and in a bucket; a picture that turns out to be
-something else is a failure by name, not something passed over.
+The rule goes by the name, so that it is the same in a folder and in a bucket; a picture that turns out to be something
+else is a failure by name, not something passed over. Only in folders, a JPEG or PNG with the suffix of a picture that
+cannot be opened is seen to be one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 # Formats of Pillow that are no pictures of pixels (or need a program, such as Ghostscript, to become some).
 NO_PICTURES = {"BUFR", "EPS", "GBR", "GRIB", "HDF5", "IM", "IPTC", "LAT", "MPEG", "PDF", "WMF"}
@@ -50,6 +51,14 @@ def register_plugins() -> None:
                 known = Image.registered_extensions()
 
 
+def picture_formats() -> list[str]:
+    """Pillow's names of the formats that are tried on a file, whatever its suffix says."""
+    from PIL import Image
+
+    register_plugins()
+    return [format for format in Image.OPEN if format not in NO_PICTURES]
+
+
 def picture_suffixes() -> set[str]:
     """Suffixes of the pictures that can be opened here."""
     from PIL import Image
@@ -59,9 +68,29 @@ def picture_suffixes() -> set[str]:
     return {s for s, f in Image.registered_extensions().items() if f in known and f not in NO_PICTURES}
 
 
+def is_other_format(name: str) -> bool:
+    """Whether a file is named as a picture, or another file that Pillow knows, that is not a .lat file."""
+    from PIL import Image
+
+    register_plugins()
+    suffix = PurePath(name).suffix.lower()
+    known = suffix in Image.registered_extensions() or suffix in PLUGINS or RAW.fullmatch(suffix) is not None
+    return known and suffix != ".lat"
+
+
 def is_hidden(place: PurePath) -> bool:
     """Whether a name, below the folder that was asked for, is one of those that people do not see."""
     return any(part.startswith(".") or part in SKIPPED_FOLDERS for part in place.parts)
+
+
+def is_misnamed(path: Path) -> bool:
+    """Whether a JPEG or PNG has the suffix of another kind of picture, which phones and messengers give it."""
+    suffix = path.suffix.lower()
+    if not (suffix in PLUGINS or RAW.fullmatch(suffix)) or not path.is_file():
+        return False
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(8).startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"))
+    return False
 
 
 def passed_over(place: PurePath) -> str:

@@ -15,10 +15,11 @@ from PIL import Image
 from PIL.WebPImagePlugin import WebPImageFile
 
 from codec import container
-from codec.container import LATENT, MAX_PATCH, NO_WEIGHTS, Container, Header, Patch
+from codec.config import LATENT, TILE
+from codec.container import MAX_PATCH, NO_WEIGHTS, Container, Header, Patch
 from codec.errors import ChecksumError, FormatError, LatError, LimitError
 from codec.picture.image import Picture, to_pillow
-from codec.settings import EFFORT, TILE
+from codec.settings import EFFORT
 from codec.tiles import Box, picture_box, region_box, tiles_in
 
 ESTIMATE = 0  # an effort that serves to guess a size
@@ -106,7 +107,7 @@ def unpacked(patch: Patch) -> np.ndarray:
                 raise FormatError("LOSS: sizes of a patch disagree")
             return np.asarray(image.convert("RGBA"))
     except Image.DecompressionBombError as error:
-        raise LimitError(f"{error} PIL.Image.MAX_IMAGE_PIXELS is Pillow's limit") from None
+        raise LimitError(f"LOSS: {error} PIL.Image.MAX_IMAGE_PIXELS is Pillow's limit") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise FormatError(f"LOSS: patch at {patch.left}, {patch.top} is damaged: {error}") from None
 
@@ -166,7 +167,7 @@ def decode_pixels(file: Container, region: Box | None = None, on_error: OnError 
     Raises: FormatError, ChecksumError.
     """
     region = region or picture_box(file.header)
-    out = None  # not before a first patch has proved that the file means it
+    out = None  # allocated after the first patch decodes: a forged header must not cost a gigabyte
     for shared, pixels, masked in _decoded(file, region, on_error):
         if out is None:
             out = flat(file.header, region.height, region.width)
@@ -181,5 +182,5 @@ def decode(
 
     Raises: LatError and its kinds.
     """
-    region = region_box(file.header, box) if box else None
+    region = None if box is None else region_box(file.header, box)
     return to_pillow(decode_pixels(file, region, on_error), file.metadata)

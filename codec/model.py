@@ -43,6 +43,9 @@ from codec.config import (
     Config,
 )
 
+NOISES = 3  # planes of noise that texture is made of
+GRAINS, BAND = 24, 7  # bands of noise, as many of each plane; side of their filters
+
 
 def log_lambdas(cfg: Config) -> Tensor:
     """(rates,): natural logarithm of the λ of every rate row."""
@@ -194,9 +197,15 @@ class Synthesis(nn.Module):
         self.head = Pointwise(c, 192, gain=0.1)
         self.linear = PrecisePointwise(m, 768)
 
+    def features(self, y: Tensor, gain: Tensor) -> Tensor:
+        """What the last layer and `Texture` see: (B, C, H/8, W/8)."""
+        return self.after(self.before(self.up(y * Y_SCALE)) * gain)
+
+    def picture(self, y: Tensor, features: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.head(features), 8) + F.pixel_shuffle(self.linear(y), 16)
+
     def forward(self, y: Tensor, gain: Tensor) -> Tensor:
-        f = self.before(self.up(y * Y_SCALE)) * gain  # (B, C, H/8, W/8)
-        return F.pixel_shuffle(self.head(self.after(f)), 8) + F.pixel_shuffle(self.linear(y), 16)
+        return self.picture(y, self.features(y, gain))
 
 
 class Feedback(nn.Module):
@@ -218,6 +227,37 @@ class Feedback(nn.Module):
         return self.down(self.body(self.stem(F.pixel_unshuffle(residual, 8)))) + self.linear(
             F.pixel_unshuffle(residual, 16)
         )
+
+
+class Texture(nn.Module):
+    """What a photograph has and few bits cannot say: features of g_s, noise -> detail and grain (B, 3, H, W) each.
+
+    Detail is a picture like that of g_s, sharper than its mean. Grain is noise, filtered into `GRAINS` bands of some
+    direction and size, each as strong as the features say around each place: it overlaps blocks, so that none show.
+    Nothing else of the network depends on either: a picture without them is the faithful one.
+    """
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        t = cfg.texture
+        self.gain = nn.Parameter(torch.zeros(cfg.rates, t))
+        self.level = nn.Parameter(torch.zeros(cfg.rates, 2))  # logarithms of the strength of detail and of grain
+        self.stem = Pointwise(cfg.width, t)
+        self.body = blocks(t, cfg.texture_blocks)
+        self.detail = Pointwise(t, 192, gain=0.02)
+        self.strength = Pointwise(t, 4 * GRAINS, gain=0.3)
+        self.bands = nn.Parameter(torch.randn(GRAINS, 1, BAND, BAND) / BAND)
+        self.colour = Pointwise(GRAINS, 3, gain=0.3)
+
+    def forward(self, features: Tensor, q: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, C, H/8, W/8), rate rows q (B,), noise (B, NOISES, H, W) of mean 0 and variance 1."""
+        t = self.body(self.stem(features) * _gain(self.gain, q))
+        level = _gain(self.level, q)
+        strength = F.pixel_shuffle(self.strength(t).float(), 2)  # (B, GRAINS, H/4, W/4)
+        strength = F.interpolate(strength, scale_factor=4, mode="bilinear", align_corners=False)
+        around = F.pad(noise, [BAND // 2] * 4, mode="circular")
+        grain = self.colour(strength * F.conv2d(around, self.bands, groups=NOISES))
+        return F.pixel_shuffle(self.detail(t), 8) * level[:, :1], 0.8 * grain * level[:, 1:]
 
 
 class HyperSynthesis(nn.Module):
@@ -295,6 +335,7 @@ class Model(nn.Module):
         self.g_a = Analysis(cfg)
         self.g_s = Synthesis(cfg)
         self.feedback = Feedback(cfg) if cfg.feedback else None
+        self.texture = Texture(cfg) if cfg.texture else None
         self.h_a = nn.Sequential(Pointwise(m, z), Block(z), Down(z, z), Block(z), Down(z, z))
         self.h_s = HyperSynthesis(cfg)
         self.context = Context(m, cfg.context, cfg.context_blocks, Y_SCALE)
@@ -342,6 +383,12 @@ class Model(nn.Module):
     def synthesise(self, y_hat: Tensor, q: Tensor) -> Tensor:
         """ŷ (B, M, h, w), rate rows q (B,) -> x̂ (B, 3, 16h, 16w)."""
         return self.g_s(y_hat * _gain(self.gain_y_inverse, q), _gain(self.gain_dec, q))
+
+    def decode_features(self, y_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """ŷ (B, M, h, w), rate rows q (B,) -> x̂ (B, 3, 16h, 16w) and what `Texture` sees of it (B, C, 2h, 2w)."""
+        y = y_hat * _gain(self.gain_y_inverse, q)
+        features = self.g_s.features(y, _gain(self.gain_dec, q))
+        return self.g_s.picture(y, features), features
 
     def hyper_analyse(self, y: Tensor, q: Tensor) -> Tensor:
         """y (B, M, h, w) -> z (B, Z, ⌈h/4⌉, ⌈w/4⌉), ready for rounding."""

@@ -63,7 +63,11 @@ def find(sources: Iterable[str], recursive: bool, suffixes: set[str]) -> Found:
                 found.failed.append(Job(source, "", f"{source}: no such file"))
             base = fixed_part(path)
             for match in matches:
-                if not match.is_dir():
+                if match.is_dir():
+                    continue
+                if match.exists() and not match.is_file():  # a pipe: whoever opens it waits for a writer
+                    found.passed_over.append("no regular file")
+                else:
                     found.files.setdefault(match, base)
     return found
 
@@ -91,7 +95,7 @@ def search(folder: Path, suffixes: set[str], found: Found) -> None:
         found.passed_over += ("linked folder" for name in folders if os.path.islink(Path(where, name)))
     for path in sorted(inside):
         place = path.relative_to(folder)
-        if place.suffix.lower() not in suffixes or kinds.is_hidden(place):
+        if kinds.is_hidden(place) or not (place.suffix.lower() in suffixes or kinds.is_misnamed(path)):
             found.passed_over.append(kinds.passed_over(place))
         elif path.exists() and not path.is_file():
             found.passed_over.append("no regular file")

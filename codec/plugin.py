@@ -6,11 +6,10 @@ process, whatever the number of pictures and threads.
 
 from __future__ import annotations
 
-from numbers import Real
 from threading import Lock
-from typing import IO
+from typing import IO, Any
 
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from codec import container
 from codec.errors import LatError
@@ -31,7 +30,7 @@ class LatImageFile(ImageFile.ImageFile):
         try:
             self._parsed = container.parse(self.fp.read())
         except LatError as error:
-            raise SyntaxError(str(error)) from None
+            raise UnidentifiedImageError(f"cannot read .lat file: {error}") from None  # a SyntaxError gets lost
         header = self._parsed.header
         self._mode, self._size = header.mode, (header.width, header.height)
         self.info = to_info(self._parsed.metadata)
@@ -91,38 +90,82 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, target: IO[bytes], filename: str | bytes) -> None:
-    """Options: quality 0 … 100, model, icc_profile, exif, xmp, and exact and lossless, as for WebP.
+    """Write a .lat file. Options: quality, effort, tune and lossless as for `Codec.encode`, model as for `Codec.load`;
+    exact as for WebP; icc_profile, exif, xmp, dpi and comment as for JPEG.
 
     Without options, metadata come from the image; its EXIF orientation only from an image as it was opened, because
     others may have been turned since.
+    Raises: ValueError.
     """
     from codec import loaded, lossless, weights
     from codec.picture.image import from_pillow
-    from codec.picture.metadata import INFO
     from codec.settings import EFFORT, QUALITY, Settings
 
     options = image.encoderinfo
-    quality = options.get("quality", QUALITY)
-    if not isinstance(quality, Real) or not 0 <= float(quality) <= 100:
-        raise ValueError(f"quality must be 0 … 100, got {quality!r}")
-    exactly = bool(options.get("lossless"))
-    picture = from_pillow(image, exact=exactly or options.get("exact", False))
+    settings = Settings(
+        options.get("quality", QUALITY),
+        options.get("effort", EFFORT),
+        options.get("tune"),
+        lossless=bool(options.get("lossless")),
+    )
+    picture = from_pillow(image, exact=settings.lossless or options.get("exact", False))
+    _replace_metadata(picture.metadata, options)
+    if settings.lossless:
+        target.write(lossless.exact(picture, settings.effort))
+        return
+    codec = loaded.codec(weights.newest(options.get("model", weights.DEFAULT), settings.tune))
+    target.write(codec.encode_picture(picture, settings))
+
+
+def _replace_metadata(kept: dict[str, bytes], options: dict[str, Any]) -> None:
+    """Put what the options of `save` say in the place of an image's own; None and nothing remove it.
+
+    Raises: ValueError.
+    """
+    from codec.picture.metadata import INFO, with_words
+
     for ours, theirs in INFO.items():
         if theirs in options:
             value = options[theirs]
-            picture.metadata.pop(ours, None)
+            kept.pop(ours, None)
             if value:
-                picture.metadata[ours] = value.tobytes() if isinstance(value, Image.Exif) else bytes(value)
-    if exactly:
-        target.write(lossless.exact(picture))
-        return
-    tune = options.get("tune")
-    settings = Settings(float(quality), options.get("effort", EFFORT), tune)
-    codec = loaded.codec(weights.newest(options.get("model", weights.DEFAULT), tune))
-    target.write(codec.encode_picture(picture, settings))
+                kept[ours] = value.tobytes() if isinstance(value, Image.Exif) else bytes(value)
+    words: dict[str, Any] = {}
+    if "dpi" in options:
+        words["dpi"] = _resolution(options["dpi"])
+    if "comment" in options:
+        comment = options["comment"] or ""
+        words["comment"] = comment.decode("utf-8", "replace") if isinstance(comment, bytes) else str(comment)
+    if words:
+        with_words(kept, words)
+
+
+def _resolution(dpi: Any) -> list[float] | None:
+    """Dots per inch across and down. Raises: ValueError."""
+    if not dpi:
+        return None
+    try:
+        across, down = (round(float(value), 2) for value in dpi)
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise ValueError(f"dpi must be two numbers, across and down, got {dpi!r}") from None
+    if not (0 < across < 1e6 and 0 < down < 1e6):
+        raise ValueError(f"dpi must be above 0 and below a million, got {dpi!r}")
+    return [across, down]
+
+
+def _save_all(image: Image.Image, target: IO[bytes], filename: str | bytes) -> None:
+    """`_save`, where there is one picture to save.
+
+    Raises: ValueError.
+    """
+    count = getattr(image, "n_frames", 1) + len(list(image.encoderinfo.get("append_images", ())))
+    if count > 1:
+        raise ValueError(f"a .lat file holds one picture, not {count}: save each into a file of its own")
+    _save(image, target, filename)
 
 
 Image.register_open(LatImageFile.format, LatImageFile, _accept)
 Image.register_save(LatImageFile.format, _save)
+Image.register_save_all(LatImageFile.format, _save_all)
 Image.register_extension(LatImageFile.format, ".lat")
 Image.register_mime(LatImageFile.format, "image/x-lat")

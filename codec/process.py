@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from codec import files
+from codec.settings import MAX_PIXELS
 
 ASCII = {"→": "->", "×": "x", "…": "...", "σ": "sigma", "λ": "lambda", "≤": "<=", "–": "-", "’": "'"}
 TEXT_LIMIT = 64 * 2**20  # bytes of one text or profile in a picture file; Pillow's own limit is 1 MB
@@ -52,13 +53,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-def own() -> None:
-    """Set up a process that runs nothing but `lat`: Pillow's limits give way to --max-pixels, which has a message."""
+def own(max_pixels: int = MAX_PIXELS) -> None:
+    """Set up a process that runs nothing but `lat`: Pillow's limit is --max-pixels, inside of files too."""
     from PIL import Image, PngImagePlugin
 
     wait_passively()
     warnings.filterwarnings("ignore", module="PIL")  # of odd metadata: no lines of source on a terminal
-    Image.MAX_IMAGE_PIXELS = None
+    Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)  # it warns from there on, and refuses twice as many
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = TEXT_LIMIT
 
 

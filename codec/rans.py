@@ -24,6 +24,7 @@ import numpy as np
 from codec import plain_rans
 from codec.errors import DesyncError, FormatError, LatError
 
+INSTALL = "pip install --no-deps compressai==1.2.8"  # the coder alone: the rest would bring torch and torchvision
 PRECISION = 16  # bits of the frequency tables
 SYMBOL_LIMIT = 2**14  # largest |symbol| in a valid file: values in units of 1/64 stay exact in float32
 LARGEST = 5  # bytes of a symbol: 16 bits for the escape, 4 for a count, and five nibbles
@@ -42,7 +43,7 @@ def _extension(name: str) -> ModuleType:
     folders = (package and package.submodule_search_locations) or []
     files = [f for folder in folders for f in Path(folder).glob(f"{name}.*") if f.suffix in (".so", ".pyd")]
     if not files:
-        raise ModuleNotFoundError("CompressAI's entropy coder is not installed: pip install --no-deps compressai")
+        raise ModuleNotFoundError(f"CompressAI's entropy coder is not installed: {INSTALL}")
     spec = importlib.util.spec_from_file_location(full, files[0])
     assert spec is not None and spec.loader is not None  # the suffix is that of compiled modules
     module = importlib.util.module_from_spec(spec)
@@ -78,7 +79,7 @@ def _wraps_escapes(coder: ModuleType) -> bool:
 def description() -> str:
     """What codes symbols here, in words."""
     if _coder() is plain_rans:
-        return "rANS in Python (CompressAI's is four times as fast: pip install --no-deps compressai)"
+        return f"rANS in Python (CompressAI's is four times as fast: {INSTALL})"
     return "CompressAI's rANS"
 
 
@@ -168,7 +169,7 @@ class SymbolWriter:
         self._coder.encode_with_indexes(symbols.tolist(), listed(indices), tables.cdfs, tables.lengths, tables.offsets)
 
     def finish(self) -> bytes:
-        if self._count < 4:  # flush overruns its buffer of one word a symbol; nobody reads these behind the last
+        if self._count < 4:  # flush overruns its buffer of one word a symbol: pad with four that no reader asks for
             self._coder.encode_with_indexes([0] * 4, [0] * 4, [[0, 1 << PRECISION - 1, 1 << PRECISION]], [3], [0])
         return self._coder.flush()
 

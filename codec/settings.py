@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 
+from codec.config import TILE, is_within
 from codec.errors import LatError
 
 QUALITY, EFFORT, TUNE = 50, 3, "eye"  # defaults; TUNE: of the weights that a size stands for
@@ -12,7 +12,6 @@ STEPS = {1: 0, 2: 0, 3: 0, 4: 3, 5: 6, 6: 12, 7: 30, 8: 60, 9: 130}  # of refine
 TUNES = ("psnr", "ms-ssim", "eye")
 ENGINES = ("openvino", "onnxruntime", "torch")  # what may evaluate the networks, best first (codec/engine)
 MAX_PIXELS = 2**28  # default limit on both sides: a gigabyte of RGB needs to be asked for
-TILE = 64  # latents a side: 1024 pixels
 
 
 @dataclass(frozen=True)
@@ -21,10 +20,10 @@ class Settings:
 
     `quality` 0 … 100: higher is better and larger. `effort` 1 … 9: from 4 on, gradient steps make the file smaller
     and encoding slower (`effort.py`), for the sake of the metric `tune`, default the one
-    that the weights are trained for. `threshold` 0.5 … 1: residuals shrink by what
-    it exceeds 0.5 by before they are rounded; a larger one makes the file smaller by less than a step of quality does.
+    that the weights are trained for. `threshold` 0.5 … 1: residuals move towards 0 by
+    `threshold` − 0.5 before they are rounded; larger means smaller files (`target.py` uses it between two rate rows).
     `tile`: side of a tile in latents. `lossless`: every pixel comes back as it was; only effort counts.
-    Raises: LatError for a quality, an effort, a metric, a threshold or a tile that there is not.
+    Raises: LatError for what is out of these ranges, or no number.
     """
 
     quality: float = QUALITY
@@ -35,23 +34,18 @@ class Settings:
     lossless: bool = False
 
     def __post_init__(self) -> None:
-        if not is_number(self.quality) or not 0 <= self.quality <= 100:
+        if not is_within(self.quality, 0, 100):
             raise LatError(f"quality must be 0 … 100, got {self.quality!r}")
-        if not is_number(self.effort) or self.effort not in STEPS:
+        if not is_within(self.effort, 1, max(STEPS)) or self.effort not in STEPS:
             raise LatError(f"effort must be 1 … {max(STEPS)}, got {self.effort!r}")
-        if self.tune is not None and (not isinstance(self.tune, str) or self.tune not in TUNES):
+        if self.tune not in (None, *TUNES):
             raise LatError(f"tune must be one of {', '.join(TUNES)}, got {self.tune!r}")
-        if not is_number(self.threshold) or not 0.5 <= self.threshold <= 1:
+        if not is_within(self.threshold, 0.5, 1):
             raise LatError(f"threshold must be 0.5 … 1, got {self.threshold!r}")
-        if not is_number(self.tile) or not 4 <= self.tile <= TILE or self.tile % 4:
+        if not is_within(self.tile, 4, TILE) or self.tile % 4:
             raise LatError(f"tile must be a multiple of 4 from 4 to {TILE} latents, got {self.tile!r}")
 
     @property
     def steps(self) -> int:
-        """Of refinement."""
+        """Number of gradient steps of this effort; 0 up to effort 3."""
         return STEPS[self.effort]
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a real number of Python or NumPy; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool)

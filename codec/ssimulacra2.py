@@ -32,12 +32,6 @@ RADIUS = 4
 # Gaussian filter using truncated cosine functions, 2016; N = 5).
 TAPS = (0.2646211054881985, 0.2129285920104222, 0.1093353727774603, 0.0360111146583644, 0.0094143678096537)
 BLOCK = 256  # outputs that one multiplication with the band matrix gives
-EYE_PART = 0.7  # of a distortion that follows eyes; the rest, `coloured` error, keeps colours and flat skies in place
-# Squared errors of Y, Cb and Cr (ITU-R BT.601) in parts of what they are in those of R, G and B: SSIMULACRA 2 sees
-# lightness well and lets small things turn pale.
-LIGHTNESS_PART, COLOUR_PART = 0.6, 3.0
-YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
-SQUARES = (3.0, 0.344136**2 + 1.772**2, 1.402**2 + 0.714136**2)  # sum over R, G and B of an error of 1 in one of them
 PRUNE = 0.1  # weights below are left out where gradients are needed: less than 1 % of the sum, and most of the time
 TINY = 1e-28  # keeps the slope of a 4-norm finite where a map is 0
 
@@ -164,20 +158,6 @@ def weights_for(height: int, width: int) -> Tensor:
     """
     scales = scales_of(height, width)
     return WEIGHTS.flatten()[: 18 * scales].view(3, scales, 2, 3)
-
-
-def as_squared_error(lambdas):
-    """What `weighted_sum` is to be taken times to be as large as the squared error (0..255 scale) that λ stands for.
-
-    That is of photographs, on average; from low to high rates squared errors fall a little faster.
-    """
-    return 4.1 * (lambdas / 0.0007) ** 0.118
-
-
-def coloured(error: Tensor) -> Tensor:
-    """Errors of R, G and B (N, 3, H, W) -> numbers whose squares count lightness and colours as the parts above say."""
-    parts = zip(YCBCR, SQUARES, (LIGHTNESS_PART, COLOUR_PART, COLOUR_PART))
-    return per_pixel(tuple(tuple(c * (square * part) ** 0.5 for c in row) for row, square, part in parts), error)
 
 
 def score(x: Tensor, x_hat: Tensor) -> Tensor:

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
-from codec.arguments import as_picture
+from codec.arguments import PictureLike, as_picture
 from codec.coder import Codec
 from codec.config import Config
 from codec.errors import LatError
@@ -43,9 +42,7 @@ class Found:
     encodes: int
 
 
-def to_size(
-    codec: Codec, image: Image.Image | np.ndarray | Picture, size: int, settings: Settings = Settings()
-) -> Found:
+def to_size(codec: Codec, image: PictureLike, size: int, settings: Settings = Settings()) -> Found:
     """The best file of at most `size` bytes. What `settings` say of quality and threshold does not count.
 
     Raises: LatError where even the lowest quality is larger; it says what is possible.
@@ -68,9 +65,7 @@ def to_size(
     return Found(found.data, len(found.data), found.quality, found.encodes)
 
 
-def to_psnr(
-    codec: Codec, image: Image.Image | np.ndarray | Picture, psnr: float, settings: Settings = Settings()
-) -> Found:
+def to_psnr(codec: Codec, image: PictureLike, psnr: float, settings: Settings = Settings()) -> Found:
     """The smallest file of at least `psnr` dB (RGB or grey, alpha aside).
 
     Raises: LatError where even the highest quality is worse; it says what is possible.
@@ -89,9 +84,7 @@ def to_psnr(
     return found
 
 
-def to_ssimulacra2(
-    codec: Codec, image: Image.Image | np.ndarray | Picture, score: float, settings: Settings = Settings()
-) -> Found:
+def to_ssimulacra2(codec: Codec, image: PictureLike, score: float, settings: Settings = Settings()) -> Found:
     """The smallest file of at least that SSIMULACRA 2, alpha aside: 70 is high, 80 very high, 90 lossless to eyes.
 
     Raises: LatError where even the highest quality is worse (it says what is possible), the picture is smaller than

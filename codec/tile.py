@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import struct
 import zlib
-from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
 from codec import container, entropy_model
-from codec.config import DEAD_ZONE, DEAD_ZONE_MAX, PASSES
-from codec.container import LATENT, Container
-from codec.engine import EntropyNetworks
+from codec.config import DEAD_ZONE, DEAD_ZONE_MAX, LATENT, PASSES, ceil_div
+from codec.container import Container
+from codec.engine.protocols import EntropyNetworks
 from codec.entropy_model import EntropyModel, Passes
 from codec.errors import DesyncError, FormatError
 from codec.rans import SYMBOL_LIMIT, SymbolReader, SymbolWriter, Tables
@@ -43,29 +42,29 @@ class Quantised:
     coded: list[Coded]
 
 
+@dataclass(frozen=True)
+class CodingTables:
+    """Frequency tables of z, and two sets of y: a tile takes the cheaper one, after effort the second."""
+
+    z: Tables
+    y: tuple[Tables, ...]
+
+    @classmethod
+    def unpack(cls, weights: Weights) -> CodingTables:
+        counted, gaussian, z = (
+            Tables.unpack(*(weights.tables[f"{label}.{part}"] for part in ("cdf", "length", "offset")))
+            for label in ("y", "y_gaussian", "z")
+        )
+        return cls(z, (counted, gaussian.continued(counted)))
+
+
 class TileCoder:
     """The entropy model and the frequency tables of one set of weights."""
 
-    def __init__(self, weights: Weights, networks: EntropyNetworks):
-        """Raises: FormatError."""
-        self.config = weights.config
-        try:
-            self.entropy = EntropyModel(weights, networks)
-            counted, gaussian, self.z_tables = (
-                Tables.unpack(*(weights.tables[f"{label}.{part}"] for part in ("cdf", "length", "offset")))
-                for label in ("y", "y_gaussian", "z")
-            )
-        except KeyError as error:
-            raise FormatError(f"no weights of this codec: {error} is missing") from None
-        # a tile takes what is cheaper: after effort, the second
-        self.y_tables = counted, gaussian.continued(counted)
-
-    def by(self, networks: EntropyNetworks) -> TileCoder:
-        """The same, with its networks evaluated by others."""
-        twin = copy(self)
-        twin.entropy = copy(self.entropy)
-        twin.entropy.networks = networks
-        return twin
+    def __init__(self, weights: Weights, networks: EntropyNetworks, tables: CodingTables | None = None):
+        """tables: those of the weights, if they are unpacked already."""
+        self.config, self.entropy = weights.config, EntropyModel(weights, networks)
+        self.tables = tables or CodingTables.unpack(weights)
 
     def encode(
         self, y: np.ndarray, z: np.ndarray, row: int, alpha: np.ndarray | None = None, threshold: float = 0.5
@@ -73,13 +72,13 @@ class TileCoder:
         """The record of a tile's y (1, M, h, w) and z: rate row and set of tables, CRC of ŷ, alpha (H, W), stream."""
         hyper = self.quantise_z(z, row)
         latents = self.quantise(y, hyper.values, row, threshold)
-        costs = [sum(tables.bits(*coded) for coded in latents.coded) for tables in self.y_tables]
+        costs = [sum(tables.bits(*coded) for coded in latents.coded) for tables in self.tables.y]
         kind = costs.index(min(costs))
         writer = SymbolWriter()
         for symbols, index in hyper.coded:
-            writer.put(symbols, index, self.z_tables)
+            writer.put(symbols, index, self.tables.z)
         for symbols, index in latents.coded:
-            writer.put(symbols, index, self.y_tables[kind])
+            writer.put(symbols, index, self.tables.y[kind])
         packed = b""
         if alpha is not None:
             packed = pack_alpha(alpha)
@@ -111,7 +110,7 @@ class TileCoder:
             return self.flat(parsed, index)
         first, crc = struct.unpack_from("<BI", data)
         kind, row = divmod(first, self.config.rates)
-        if kind >= len(self.y_tables):
+        if kind >= len(self.tables.y):
             raise FormatError(f"tile with rate row {first}, the weights have {self.config.rates} in two kinds")
         at, alpha = 5, None
         if header.has_alpha:
@@ -121,9 +120,9 @@ class TileCoder:
         hyper = hyper_box(box)
         count = self.config.latents * box.height * box.width + self.config.hyper * hyper.height * hyper.width
         reader = SymbolReader(data[at:], count)
-        z_hat, _ = restore(self.entropy.z(row, hyper.height, hyper.width), reader, self.z_tables)
+        z_hat, _ = restore(self.entropy.z(row, hyper.height, hyper.width), reader, self.tables.z)
         latents = self.entropy.y(z_hat, row, box.height, box.width)
-        y_hat, restored = restore(latents, reader, self.y_tables[kind], passes)
+        y_hat, restored = restore(latents, reader, self.tables.y[kind], passes)
         if restored != crc and passes == PASSES:
             raise DesyncError("decoded latents do not match their checksum: the stream was forged or damaged")
         return TileLatents(row, z_hat, y_hat, alpha)
@@ -184,7 +183,7 @@ def unpack_alpha(data: bytes, box: Box) -> np.ndarray:
 
     Raises: FormatError.
     """
-    out = np.zeros((-(-box.height // LATENT) * LATENT, -(-box.width // LATENT) * LATENT, 1), np.uint8)
+    out = np.zeros((ceil_div(box.height, LATENT) * LATENT, ceil_div(box.width, LATENT) * LATENT, 1), np.uint8)
     inside, count = out[: box.height, : box.width, 0], box.height * box.width
     if len(data) < 2:
         inside[:] = data[0] if data else 255

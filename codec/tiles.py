@@ -11,7 +11,8 @@ import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codec.container import HYPER, LATENT, MAX_PATCH, Container, Header
+from codec.config import HYPER, LATENT, ceil_div
+from codec.container import MAX_PATCH, Container, Header
 from codec.errors import LatError
 
 
@@ -46,6 +47,11 @@ class Box:
     def __mul__(self, factor: int) -> Box:
         return Box(self.left * factor, self.top * factor, self.right * factor, self.bottom * factor)
 
+    def cover(self, unit: int) -> Box:
+        """The smallest box that covers this one, in units of so many."""
+        ends = ceil_div(self.right, unit), ceil_div(self.bottom, unit)
+        return Box(self.left // unit, self.top // unit, *ends)
+
     def shift(self, left: int, top: int) -> Box:
         """The same rectangle in coordinates whose origin is (left, top)."""
         return Box(self.left - left, self.top - top, self.right - left, self.bottom - top)
@@ -58,7 +64,7 @@ class Box:
 
 def latent_bounds(header: Header) -> Box:
     """All latents of the picture."""
-    return Box(0, 0, -(-header.width // LATENT), -(-header.height // LATENT))
+    return picture_box(header).cover(LATENT)
 
 
 def tile_box(header: Header, index: int) -> Box:
@@ -73,38 +79,38 @@ def picture_box(header: Header) -> Box:
     return Box(0, 0, header.width, header.height)
 
 
-def box_of(numbers: tuple[int, int, int, int]) -> Box:
-    """The box that four whole numbers stand for.
-
-    Raises: LatError where they are not four, or not whole.
-    """
-    try:
-        return Box(*map(operator.index, numbers))
-    except TypeError:
-        raise LatError(f"a box must be (left, top, right, bottom) in whole pixels, got {numbers!r}") from None
-
-
 def region_box(header: Header, box: tuple[int, int, int, int]) -> Box:
     """Pixels (left, top, right, bottom) of a picture.
 
     Raises: LatError where there are none, or not all are in the picture.
     """
-    region = box_of(box)
-    if region & picture_box(header) != region or not region.width * region.height:
-        raise LatError(f"region {box} is empty or leaves the picture of {header.width} × {header.height}")
-    return region
+    return box_within(box, header.width, header.height, "region")
+
+
+def box_within(box: tuple[int, int, int, int], width: int, height: int, what: str = "box") -> Box:
+    """(left, top, right, bottom) of a picture of this size; `what` it is called in messages.
+
+    Raises: LatError where these are not four whole numbers, or the box is empty or leaves the picture.
+    """
+    try:
+        left, top, right, bottom = (operator.index(value) for value in box)
+    except (TypeError, ValueError):
+        raise LatError(f"{what} {box!r} must be four whole numbers: left, top, right, bottom") from None
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise LatError(f"{what} {box} is empty or leaves the picture of {width} × {height}")
+    return Box(left, top, right, bottom)
 
 
 def hyper_box(box: Box) -> Box:
     """Positions of ẑ that belong to a tile's latents."""
-    return Box(box.left // HYPER, box.top // HYPER, -(-box.right // HYPER), -(-box.bottom // HYPER))
+    return box.cover(HYPER)
 
 
 def tiles_in(header: Header, latents: Box) -> Iterator[int]:
     """Tiles that share latents with a box, in raster order."""
     across, _ = header.grid
-    for row in range(latents.top // header.tile, -(-latents.bottom // header.tile)):
-        for column in range(latents.left // header.tile, -(-latents.right // header.tile)):
+    for row in range(latents.top // header.tile, ceil_div(latents.bottom, header.tile)):
+        for column in range(latents.left // header.tile, ceil_div(latents.right, header.tile)):
             yield row * across + column
 
 
@@ -128,6 +134,6 @@ def tile_kinds(file: Container) -> dict[str, int]:
 
 def cells_under(pixels: Box) -> Iterator[tuple[int, int]]:
     """Row and column of each cell that a box of pixels reaches into. A cell has one patch at most."""
-    for row in range(pixels.top // MAX_PATCH, -(-pixels.bottom // MAX_PATCH)):
-        for column in range(pixels.left // MAX_PATCH, -(-pixels.right // MAX_PATCH)):
+    for row in range(pixels.top // MAX_PATCH, ceil_div(pixels.bottom, MAX_PATCH)):
+        for column in range(pixels.left // MAX_PATCH, ceil_div(pixels.right, MAX_PATCH)):
             yield row, column

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from codec.config import Config
 from codec.container import FINGERPRINT_BYTES, NO_WEIGHTS
-from codec.errors import FormatError, MissingModelError
+from codec.errors import FormatError, MissingModelError, reason
 from codec.settings import TUNE
 
 if TYPE_CHECKING:
@@ -43,21 +43,27 @@ class Weights:
     tables: dict[str, np.ndarray]
     tune: str = "psnr"  # the metric that they are trained for
 
+    def __post_init__(self) -> None:
+        """Raises: FormatError where they are not sound."""
+        from codec.check_weights import check  # here, because a file is described and checked without numpy
+
+        check(self)
+
     @classmethod
     def parse(cls, data: bytes, fingerprint: bytes = bytes(FINGERPRINT_BYTES)) -> Weights:
         """The contents of a weights file.
 
         Raises: FormatError.
         """
-        from safetensors import SafetensorError  # here, because a file is described and checked without numpy
+        from safetensors import SafetensorError
         from safetensors.numpy import load
 
         try:
             tensors = load(data)
             length = struct.unpack_from("<Q", data)[0]
             described = json.loads(data[8 : 8 + length])["__metadata__"]
-            config = Config(**json.loads(described["config"]))
-        except (SafetensorError, KeyError, TypeError, ValueError, struct.error) as error:
+            config, name = Config(**json.loads(described["config"])), described["name"]
+        except (SafetensorError, KeyError, TypeError, ValueError, RecursionError, struct.error) as error:
             raise FormatError(f"no weights of this codec: {error}") from None
 
         def part(prefix: str) -> dict[str, np.ndarray]:
@@ -65,7 +71,7 @@ class Weights:
 
         networks = {k: v for k, v in tensors.items() if not k.startswith(("exact.", "tables."))}
         tune = described.get("tune", "psnr")
-        return cls(described["name"], fingerprint, config, networks, part("exact."), part("tables."), tune)
+        return cls(name, fingerprint, config, networks, part("exact."), part("tables."), tune)
 
     @classmethod
     def open(cls, name: str | os.PathLike[str]) -> Weights:
@@ -145,9 +151,13 @@ def read(path: Path) -> tuple[bytes, bytes]:
 
     Raises: MissingModelError.
     """
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
     card = path.with_suffix(".json")
-    if card.is_file() and json.loads(card.read_text(encoding="utf-8"))["sha256"] != digest:
+    try:
+        data = path.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        written = json.loads(card.read_text(encoding="utf-8"))["sha256"] if card.is_file() else digest
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise MissingModelError(f"{path}: it or its card cannot be read: {reason(error)}") from None
+    if written != digest:
         raise MissingModelError(f"{path}: does not match the SHA-256 on its card; install it again")
     return data, bytes.fromhex(digest)[:FINGERPRINT_BYTES]

@@ -87,11 +87,12 @@ def lat(*args, input: bytes | None = None, binary: bool = False) -> Done:
 
     Exceptions that it lets through fail the test.
     """
-    threads = torch.get_num_threads()
+    threads, limit = torch.get_num_threads(), Image.MAX_IMAGE_PIXELS
     try:
         done = CliRunner().invoke(main, [str(a) for a in args], input=input, prog_name="lat", catch_exceptions=False)
     finally:
         torch.set_num_threads(threads)
+        Image.MAX_IMAGE_PIXELS = limit
     if binary:
         return Done(done.exit_code, done.stdout_bytes, done.stderr_bytes)
     return Done(done.exit_code, done.stdout, done.stderr)

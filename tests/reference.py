@@ -12,7 +12,18 @@ import numpy as np
 from PIL import Image
 
 LIMIT, WIDE = 4095, 2**20
+MAGIC = b"\x8eLAT\r\n\x1a\n"
+CELL = 4096
 ORDER = {(0, 0): (0, 3, 2, 1), (0, 1): (1, 2, 3, 0), (1, 0): (2, 1, 0, 3), (1, 1): (3, 0, 1, 2)}  # group by pass
+
+
+class Refused(Exception):
+    """The file breaks a rule of FORMAT.md."""
+
+
+def rule(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise Refused(otherwise)
 
 
 class Reference:
@@ -94,12 +105,13 @@ class Rans:
     """Decoder of one stream."""
 
     def __init__(self, stream: bytes):
-        self.words = list(struct.unpack(f"<{len(stream) // 4}I", stream))
-        self.state = self.words.pop(0) | self.words.pop(0) << 32
+        rule(len(stream) % 4 == 0 and len(stream) >= 8, "size of a stream")
+        self.words = list(struct.unpack(f"<{len(stream) // 4}I", stream))[::-1]
+        self.state = self.words.pop() | self.words.pop() << 32
 
     def refill(self) -> None:
         if self.state < 2**31:
-            self.state = self.state << 32 | self.words.pop(0)
+            self.state = self.state << 32 | (self.words.pop() if self.words else 0)
 
     def nibble(self) -> int:
         value, self.state = self.state % 16, self.state >> 4
@@ -118,33 +130,50 @@ class Rans:
         while nibble == 15:
             nibble = self.nibble()
             count += nibble
-        u = sum(self.nibble() << 4 * k for k in range(count))
-        return offset - (u + 1) // 2 if u % 2 else offset + n + u // 2
+        u = 0
+        for k in range(count):
+            u |= self.nibble() << 4 * (k % 8)
+        half = (u - 2**32 if u >= 2**31 else u) >> 1
+        s = offset - half - 1 if u % 2 else offset + n + half
+        rule(abs(s) <= 2**14, "a symbol is out of range")
+        return s
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
+        rule(at < len(data) and shift < 35, "a number has no end")
         byte = data[at]
         value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
         if byte < 128:
+            rule(byte > 0 or shift == 7, "a number has needless bytes")
             return value, at
 
 
 def read_chunks(data: bytes) -> tuple[dict[bytes, bytes], list[bytes]]:
     """Payloads by type, and those of LOSS."""
-    chunks, patches, at = {}, [], 8
-    while at < len(data):
+    chunks: dict[bytes, bytes] = {}
+    patches, at = [], 8
+    known = (b"HEAD", b"INDX", b"LOSS", b"DATA", b"iccp", b"exif", b"xmp_", b"text")
+    rule(data[:8] == MAGIC, "magic")
+    while b"DATA" not in chunks:
         kind = data[at : at + 4]
+        rule(len(kind) == 4 and kind.replace(b"_", b"a").isalpha(), "type of a chunk")
         length, at = varint(data, at + 4)
-        payload = data[at : at + length]
-        assert zlib.crc32(kind + payload) == struct.unpack_from("<I", data, at + length)[0]
+        payload, end = data[at : at + length], at + length + 4
+        rule(end <= len(data), "a chunk runs past the end")
+        right = zlib.crc32(kind + payload) == struct.unpack_from("<I", data, end - 4)[0]
+        rule(right or (kind == b"DATA" and b"INDX" in chunks), "CRC of a chunk")
+        rule((kind == b"HEAD") == (not chunks and not patches), "HEAD comes first")
+        rule(kind in known or kind[:1] > b"Z", "an unknown critical chunk")
+        rule(kind not in chunks or kind not in known, "a chunk occurs twice")
+        rule(length <= 64 * 2**20 or kind in known[:4] or kind not in known, "size of metadata")
         if kind == b"LOSS":
             patches.append(payload)
         else:
             chunks[kind] = payload
-        at += length + 4
-    assert kind == b"DATA"
+        at = end
+    rule(at == len(data), "something follows DATA")
     return chunks, patches
 
 
@@ -177,7 +206,21 @@ def read_file(data: bytes, tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, 
     height, width = -(-height // 16), -(-width // 16)
     first, crc = struct.unpack_from("<BI", tile)
     kind, row = divmod(first, 64)
-    rans = Rans(tile[5:])
+    z, y_hat, found = latents(tensors, tile[5:], kind, row, height, width)
+    assert found == crc
+    return z, y_hat, row
+
+
+def latents(
+    tensors: dict[str, np.ndarray], stream: bytes, kind: int, row: int, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """ẑ and ŷ in 1/64 of a tile of so many latents, and the CRC of ŷ. Raises: Refused."""
+    reference, hyper = Reference(tensors), (-(-height // 4), -(-width // 4))
+    values = (
+        reference.t["context.known_shift"].size * height * width + reference.t["z_gain"].shape[1] * hyper[0] * hyper[1]
+    )
+    rule(len(stream) <= 5 * values + 64, "size of a stream")
+    rans = Rans(stream)
     tables = {}
     for label in ("y", "y_gaussian", "z"):
         lengths = tensors[f"tables.{label}.length"]
@@ -197,8 +240,108 @@ def read_file(data: bytes, tensors: dict[str, np.ndarray]) -> tuple[np.ndarray, 
         found = zlib.crc32((symbols * 64 + mu).astype("<i4").tobytes(), found)
         return symbols
 
-    reference = Reference(tensors)
-    z = reference.z(row, -(-height // 4), -(-width // 4), lambda at, mu, index: read("z", index))
+    z = reference.z(row, *hyper, lambda at, mu, index: read("z", index))
     y_hat, _ = reference.y(z, row, height, width, symbol)
-    assert found == crc
-    return z, y_hat, row
+    return z, y_hat, found
+
+
+# -- any file: accepted or refused -----------------------------------------------------------------------------------
+
+
+class File:
+    """HEAD and the tiles of a file, with a set of weights to read them."""
+
+    def __init__(self, data: bytes, tensors: dict[str, np.ndarray], model: bytes, rates: int):
+        """Raises: Refused."""
+        self.tensors, self.rates = tensors, rates
+        self.chunks, self.payloads = read_chunks(data)
+        self._read_head(self.chunks[b"HEAD"], model)
+        self.patches = [self._patch(payload) for payload in self.payloads]
+        cells = [(top // CELL, left // CELL) for left, top, _, _ in self.patches]
+        rule(cells == sorted(set(cells)), "order of patches")
+        self.tiles = [] if self.lossless else self._split()
+
+    def _read_head(self, head: bytes, model: bytes) -> None:
+        rule(len(head) > 4 and head[0] == 1 and head[3] == 0, "version or flags")
+        self.width, at = varint(head, 4)
+        self.height, at = varint(head, at)
+        mode, at = varint(head, at)
+        self.side, at = varint(head, at)
+        rule(0 < self.width < 2**31 and 0 < self.height < 2**31, "size of the picture")
+        rule(mode < 4 and self.side in range(4, 65, 4), "mode or side of a tile")
+        self.alpha, name = mode in (1, 3), head[at : at + 8]
+        self.lossless = name == b"lossless"
+        rule(len(name) == 8 and (self.lossless or name == model), "weights that are not here")
+
+    def _patch(self, payload: bytes) -> tuple[int, int, int, int]:
+        rule(payload[:1] in (b"\0", b"\1"), "kind of a patch")
+        left, at = varint(payload, 1)
+        top, at = varint(payload, at)
+        stream = payload[at : at + 5]
+        rule(len(stream) == 5 and stream[0] == 0x2F and stream[4] < 32, "no VP8L stream")
+        bits = int.from_bytes(stream[1:], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        rule(left + width <= self.width and top + height <= self.height, "a patch leaves the picture")
+        rule(left % CELL + width <= CELL and top % CELL + height <= CELL, "a patch leaves its cell")
+        return left, top, width, height
+
+    def _split(self) -> list[bytes]:
+        data, index, patched = self.chunks[b"DATA"], self.chunks.get(b"INDX"), bool(self.payloads)
+        self.across, self.down = (-(-n // (16 * self.side)) for n in (self.width, self.height))
+        if self.across * self.down == 1:
+            rule(index is None and (len(data) >= 13 or (patched and not data)), "size of the tile")
+            return [data]
+        rule(index is not None and len(index) >= 5 * self.across * self.down, "INDX")
+        tiles, at, start = [], 0, 0
+        for _ in range(self.across * self.down):
+            size, at = varint(index, at)
+            tile = data[start : start + size]
+            rule(index[at : at + 4] == struct.pack("<I", zlib.crc32(tile)), "CRC of a tile")
+            rule(size >= 13 or (patched and not size), "size of a tile")
+            tiles.append(tile)
+            at, start = at + 4, start + size
+        rule(at == len(index) and start == len(data), "INDX and DATA disagree")
+        return tiles
+
+    def check(self) -> None:
+        """Read all of it. Raises: Refused."""
+        if self.lossless:
+            rule(b"INDX" not in self.chunks and not self.chunks[b"DATA"], "tiles without weights")
+            cells = -(-self.width // CELL) * -(-self.height // CELL)
+            shown = sum(w * h for (_, _, w, h), p in zip(self.patches, self.payloads) if not p[0])
+            rule(len(self.patches) == cells and shown == self.width * self.height, "the picture is not covered")
+        for index, tile in enumerate(self.tiles):
+            if tile:
+                rule(self.crc(index) == struct.unpack_from("<I", tile, 1)[0], "CRC of the latents")
+
+    def crc(self, index: int) -> int:
+        """Of the latents that a tile has. Raises: Refused."""
+        tile = self.tiles[index]
+        row, column = divmod(index, self.across) if len(self.tiles) > 1 else (0, 0)
+        height, width = (
+            min(16 * self.side, size - 16 * self.side * place)
+            for size, place in ((self.height, row), (self.width, column))
+        )
+        kind, rate = divmod(tile[0], self.rates)
+        rule(kind < 2, "set of tables")
+        at = 5
+        if self.alpha:
+            size, at = varint(tile, at)
+            packed, at = tile[at : at + size], at + size
+            if len(packed) > 1:
+                inflate = zlib.decompressobj()
+                try:
+                    samples = inflate.decompress(packed, height * width + 1)
+                except zlib.error:
+                    raise Refused("alpha") from None
+                rule(inflate.eof and not inflate.unused_data and len(samples) == height * width, "alpha")
+        return latents(self.tensors, tile[at:], kind, rate, -(-height // 16), -(-width // 16))[2]
+
+
+def accepts(data: bytes, tensors: dict[str, np.ndarray], model: bytes, rates: int) -> bool:
+    """Whether a file of these weights is one of FORMAT.md; what is inside its VP8L streams is not looked at."""
+    try:
+        File(data, tensors, model, rates).check()
+    except Refused:
+        return False
+    return True

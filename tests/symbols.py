@@ -10,7 +10,7 @@ def digest(codec: Codec, data: bytes, order=None) -> str:
     parsed = container.parse(data)
     tiles = {}
     for i in order or range(len(parsed.tiles)):
-        latents = codec.tiles.decode(parsed, i)
+        latents = codec.tile_coder.decode(parsed, i)
         tiles[i] = latents.z_hat.tobytes() + latents.y_hat.tobytes()
     return hashlib.sha256(b"".join(tiles[i] for i in sorted(tiles))).hexdigest()
 

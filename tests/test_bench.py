@@ -334,4 +334,4 @@ def test_lat_bench_names_what_it_needs():
     code = "import sys; sys.modules['scipy.interpolate'] = None\n"
     code += "from codec.command.cli import main; main(['bench', '--quick'])"
     done = run("-c", code, text=True)
-    assert done.returncode == 1 and "lat-codec[bench]" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and ".[bench]" in done.stderr and "Traceback" not in done.stderr

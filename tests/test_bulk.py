@@ -109,7 +109,7 @@ def test_bad_places_are_one_sentence(tmp_path, source, expected):
 
 def test_engine_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(LatError, match=r"lat-codec\[ray\]"):
+    with pytest.raises(LatError, match=r"\.\[ray\]"):
         engines.RayEngine(lambda: None, 1)
 
 

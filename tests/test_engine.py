@@ -139,3 +139,25 @@ def test_an_engine_that_is_not_installed_is_named_with_what_to_do(monkeypatch, c
         engine.load(codec.weights, "openvino")
     with pytest.raises(engine.LatError, match="no engine"):
         engine.load(codec.weights)
+
+
+def test_a_graph_that_ages_is_compiled_anew(codec, monkeypatch):
+    """OpenVINO leaves something behind with each run: a server's memory must not grow with its pictures."""
+    compiled = []
+
+    class Runtime:
+        name, description, has_bfloat16, ages = "aging", "", False, True
+
+        def compile(self, model, bfloat16):
+            compiled.append(model)
+            return lambda inputs: onnx_engine.Results([np.zeros((1, 1))])
+
+    monkeypatch.setattr(onnx_engine, "LIFETIME", 3)
+    one = onnx_engine.OnnxNetworks(codec.weights, Runtime())
+    for _ in range(7):
+        one.hyper_analyse(np.zeros((1, codec.cfg.latents, 1, 1), np.float32), 0)
+    assert len(compiled) == 3
+    Runtime.ages = False
+    for _ in range(7):
+        one.hyper_analyse(np.zeros((1, codec.cfg.latents, 1, 1), np.float32), 0)
+    assert len(compiled) == 3

@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import load
 
 from codec import Codec, FormatError, container, engine, entropy_model, weights
-from codec.engine import onnx_engine, torch_engine
+from codec.engine import onnx_engine, self_test, torch_engine
 from codec.settings import Settings
 from codec.tiles import Box
 from tests.conftest import run
@@ -21,12 +21,12 @@ def test_numpy_integers_agree_to_the_last_bit(codec, photo, row):
     tensors = load(weights.locate(weights.DEFAULT).read_bytes())
     reference = Reference(tensors)
     pixels = np.asarray(photo)[100:292, 200:504]
-    y = codec.analyse(pixels, Box(0, 0, 19, 12), row)
+    y = codec.learned.analyse(pixels, Box(0, 0, 19, 12), row)
     z = codec.engine.transforms.hyper_analyse(y, row)
     indices = np.zeros_like(y, np.uint8)
 
-    z_hat = codec.tiles.quantise_z(z, row).values
-    passes = codec.tiles.entropy.y(z_hat, row, 12, 19)
+    z_hat = codec.tile_coder.quantise_z(z, row).values
+    passes = codec.tile_coder.entropy.y(z_hat, row, 12, 19)
     for t in passes:
         mu, _ = passes.predict()
         entropy_model.scatter(indices, t, passes.index)
@@ -49,7 +49,7 @@ def test_a_reader_written_from_the_format_page_reads_the_same(codec, photo, qual
     data = codec.encode(photo.crop((330, 80, 420, 150)), quality)
     tensors = load(weights.locate(weights.DEFAULT).read_bytes())
     z, y_hat, row = read_file(data, tensors)
-    tile = codec.tiles.decode(container.parse(data), 0)
+    tile = codec.tile_coder.decode(container.parse(data), 0)
     assert row == tile.row and (tile.z_hat[0].astype(np.float64) * 64 == z).all()
     assert (tile.y_hat[0].astype(np.float64) * 64 == y_hat).all()
 
@@ -145,13 +145,13 @@ class Rounded:
 @pytest.mark.parametrize("name", engine.installed())
 def test_every_engine_sums_exactly_and_one_that_does_not_is_found_out(codec, name):
     chosen = engine.load(codec.weights, name)
-    assert chosen.name == name and engine.sums_exactly(chosen.entropy, codec.weights)
-    assert not engine.sums_exactly(Rounded(chosen.entropy), codec.weights)
+    assert chosen.name == name and self_test.sums_exactly(chosen.entropy, codec.weights)
+    assert not self_test.sums_exactly(Rounded(chosen.entropy), codec.weights)
 
 
 @pytest.mark.parametrize("name", [None, *engine.installed()])
 def test_numpy_takes_over_from_networks_that_sum_inexactly(codec, real_file, monkeypatch, name):
-    monkeypatch.setattr(engine, "sums_exactly", lambda networks, weights: False)
+    monkeypatch.setattr(self_test, "sums_exactly", lambda networks, weights: False)
     slow = Codec.load(engine=name)
     first = container.parse(codec.encode(np.zeros((20, 40, 3), np.uint8)))
     data = real_file.read_bytes() if name is None else container.build(first)
@@ -163,8 +163,8 @@ def test_numpy_takes_over_from_networks_that_sum_inexactly(codec, real_file, mon
 
 @pytest.mark.skipif("openvino" not in engine.installed(), reason="needs openvino")
 def test_streams_are_proven_too_when_openvino_is_forced(codec, monkeypatch):
-    proven, sums_exactly = [], engine.sums_exactly
-    monkeypatch.setattr(engine, "sums_exactly", lambda *args: proven.append(args) or sums_exactly(*args))
+    proven, sums_exactly = [], self_test.sums_exactly
+    monkeypatch.setattr(self_test, "sums_exactly", lambda *args: proven.append(args) or sums_exactly(*args))
     forced = engine.load(codec.weights, "openvino", threads=2)
     shared = forced.several(5)
     assert len(proven) == 2 and shared.entropy is not forced.entropy

@@ -17,7 +17,6 @@ import bench.effort
 import bench.engines
 import bench.everyday
 import bench.graphics
-import bench.judges
 import bench.latents
 import bench.situations
 import bench.speed
@@ -31,7 +30,7 @@ from codec.errors import LatError
 from codec.train import loop
 from tests.conftest import PHOTO, ROOT, InProcess, drawn, lat
 
-ELSEWHERE = {"run", "ranges", "heldout", "fill", "restore"}  # test_bench, test_train, test_latents_bench
+ELSEWHERE = {"judges", "sheet", "run", "ranges", "heldout", "fill", "restore"}  # test_judges, test_bench, …
 
 
 @pytest.fixture(scope="module")
@@ -183,23 +182,6 @@ def test_web(images, out, monkeypatch):
     monkeypatch.setattr(bench.web, "THREADS", (1,))
     found = outcome(out, "web", "--images", images)
     assert [row["decodes"] for row in found["rows"]] == [1]
-
-
-def test_judges(images, out, monkeypatch):
-    """Of files at the very rate, where a codec's settings reach it; with one judge that says how far off pixels are."""
-
-    def apart():
-        return lambda original, decoded: {"apart": float(np.abs(original.astype(float) - decoded).mean())}
-
-    monkeypatch.setattr(bench.judges, "JUDGES", {"apart": apart, "absent": bench.judges.butteraugli})
-    monkeypatch.setattr(bench.judges, "about", str)
-    monkeypatch.setenv("PATH", "")
-    options = ("--images", images, "--codecs", "jpeg,webp", "--bpp", 0.5, "--bpp", 1.5, "--bpp", 40, "--count", 1)
-    found = outcome(out, "judges", *options)["codecs"]
-    for codec in found.values():
-        low, high, beyond = codec["at"].values()
-        assert low["bpp"] == 0.5 and high["bpp"] == 1.5 and beyond["bpp"] < 40
-        assert low["apart"] > high["apart"] > beyond["apart"]
 
 
 def test_bulk(images, out, monkeypatch):

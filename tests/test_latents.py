@@ -3,17 +3,21 @@
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
+from PIL import Image, ImageOps
 
+from codec.arguments import as_picture
 from codec.command.cli import main
 from codec.errors import FormatError, LatError, MissingModelError
-from codec.latent import edit, generate, similar
+from codec.latent import edit, fill, generate, similar
 from codec.latent.latents import Latents
+from codec.picture import icc, pictures
+from codec.picture.image import Picture, to_pillow
 from tests.conftest import PHOTO, psnr, run
 
 
@@ -64,8 +68,53 @@ def test_grey_stays_grey(codec, small):
     assert latents.to_image(codec).mode == "L" and latents.to_file(codec) == data
 
 
-def test_alpha_is_left_out(codec, small):
-    assert Latents.from_file(codec, codec.encode(small.convert("RGBA"), 60)).mode == "RGB"
+def profile(grey: bool = False) -> bytes:
+    return icc.profile(icc.SRGB, 2.2, grey)
+
+
+def with_all(image: Image.Image) -> Picture:
+    """A picture with every kind of metadata, on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    kept = {
+        "icc": profile(image.mode[0] == "L"),
+        "exif": exif.tobytes(),
+        "xmp": b"<x/>",
+        "text": b'{"comment": "hello"}',
+    }
+    return replace(as_picture(image), metadata=kept)
+
+
+def translucent(image: Image.Image) -> Image.Image:
+    image = image.copy()
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return image
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_alpha_and_metadata_take_every_way(codec, small, mode, tmp_path):
+    image = small.crop((0, 0, 50, 40)).convert(mode[0] if mode[0] == "L" else "RGB")
+    picture = with_all(translucent(image) if "A" in mode else image)
+    data = codec.encode(picture, 60)
+    latents = Latents.from_image(codec, picture, 60)
+    latents.save(tmp_path / "a.npz")
+    for same in (latents, Latents.from_file(codec, data), Latents.load(tmp_path / "a.npz")):
+        assert same.to_file(codec) == data
+        shown, decoded = same.to_image(codec), codec.decode(data)
+        assert (shown.mode, shown.info) == (mode, decoded.info) and shown.tobytes() == decoded.tobytes()
+    edited = latents * 1.1
+    assert edited.to_image(codec).info == codec.decode(edited.to_file(codec)).info == codec.decode(data).info
+    if "A" in mode:
+        grown, part = latents.pad(1, 2, 0, 1), latents[1:3, 1:4]
+        assert grown.to_image(codec).getchannel("A").size == (80, 96)
+        assert np.array_equal(part.alpha, picture.pixels[16:40, 16:50, -1])
+        assert Latents.from_file(codec, edited.to_file(codec)).alpha.tobytes() == latents.alpha.tobytes()
+
+
+def test_alpha_of_another_size_is_no_latents(codec, latents, tmp_path):
+    replace(latents, alpha=np.zeros((4, 4), np.uint8)).save(tmp_path / "x.npz")
+    with pytest.raises(FormatError, match="no latents"):
+        Latents.load(tmp_path / "x.npz")
 
 
 def test_the_file_of_edited_latents_holds_the_nearest_that_can_be_coded(codec, latents):
@@ -161,6 +210,28 @@ def test_blends_meet_their_ends(codec, latents, photo):
     assert np.allclose(edit.blend(codec, latents, other, 1).natural(codec), other.natural(codec), atol=1e-3)
 
 
+def test_a_blend_keeps_what_the_first_picture_has(codec, small):
+    first = with_all(small.crop((0, 0, 48, 32)))
+    upright = small.crop((100, 60, 132, 108))
+    a, b = Latents.from_image(codec, first, 60), Latents.from_image(codec, translucent(upright), 60)
+    half, end = edit.blend(codec, a, b, 0.5), edit.blend(codec, a, b, 1)
+    assert half.metadata == first.metadata and half.to_image(codec).mode == "RGBA"
+    seen = np.asarray(ImageOps.exif_transpose(end.to_image(codec)).convert("RGB"))
+    assert psnr(seen, np.asarray(upright)) > 28, "as upright as it came, although the first is stored on its side"
+    alpha = ImageOps.exif_transpose(half.to_image(codec)).getchannel("A")
+    expected = 127.5 + np.asarray(translucent(upright).getchannel("A"), float) / 2
+    assert np.abs(np.asarray(alpha) - expected).max() <= 0.5
+    grey = replace(as_picture(small.crop((0, 0, 48, 32)).convert("L")), metadata={"icc": profile(True)})
+    coloured = edit.blend(codec, Latents.from_image(codec, grey, 60), replace(a, metadata={}), 0.5)
+    assert coloured.mode == "RGB" and coloured.metadata == {}
+    with pytest.raises(LatError, match="make them one size"):
+        edit.blend(codec, a, latents_of(codec, small, 47), 0.5)
+
+
+def latents_of(codec, image: Image.Image, width: int) -> Latents:
+    return Latents.from_image(codec, image.crop((0, 0, width, 32)), 60)
+
+
 def test_directions_do_what_they_are_called(codec, latents):
     from bench.latents import ATTRIBUTE_OF, attributes
 
@@ -241,6 +312,76 @@ def test_commands_from_picture_to_picture(tmp_path, small, photo):
     listed = lat("similar", tmp_path, a)
     assert "duplicate" in listed and str(tmp_path / "a.lat") in listed
     assert lat("similar", tmp_path).count("duplicate") == 3, "a, again and e are one picture"
+
+
+SIDEWAYS = [
+    ("restore", "--noise", 10),
+    ("restore", "--upscale", 2),
+    ("restore", "--deblock"),
+    ("fill", "--box", "20,10,8,8"),
+    ("outpaint", "--by", 3),
+    ("edit", "--direction", "warm"),
+    ("convert",),
+    ("anomaly",),
+]
+
+
+@pytest.mark.parametrize("command", SIDEWAYS, ids=lambda command: " ".join(map(str, command)))
+def test_pictures_on_their_side_come_back_upright_with_their_metadata(tmp_path, photo, command):
+    picture, source = with_all(photo.crop((300, 200, 348, 232))), tmp_path / "a.jpg"
+    source.write_bytes(pictures.encode(to_pillow(picture.pixels, picture.metadata), "JPEG")[0])
+    names = (
+        ["x.png"] if command[0] == "anomaly" else ["x.lat", "x.webp", *["x.npz"] * (command[0] in ("edit", "convert"))]
+    )
+    for name in names:
+        lat(command[0], source, *command[1:], "-o", tmp_path / name)
+        if name == "x.npz":
+            lat("convert", tmp_path / name, "-o", tmp_path / "y.lat")
+            name = "y.lat"
+        if name.endswith(".lat"):
+            assert CliRunner().invoke(main, ["decompress", str(tmp_path / name), "--overwrite"]).exit_code == 0
+        with Image.open((tmp_path / name).with_suffix(".png" if name.endswith(".lat") else Path(name).suffix)) as made:
+            assert made.height < made.width and ImageOps.exif_transpose(made).height > made.height
+            assert made.info["xmp"] and (command[0] == "anomaly" or made.info["icc_profile"] == profile())
+
+
+def test_what_is_pasted_stands_upright_and_is_seen_through_where_it_is_transparent(photo):
+    base, patch = photo.crop((0, 0, 60, 40)), Image.new("RGB", (20, 10), "black")
+    patch.paste("white", (1, 1, 19, 5))
+    turned = fill.paste(with_all(base), patch, (30, 10))
+    seen = np.asarray(ImageOps.exif_transpose(turned).convert("L"), int)
+    left, top = 40 - 10 - 20, 30
+    inside = seen[top + 1 : top + 9, left + 1 : left + 19].mean(1)
+    assert turned.size == (60, 40) and inside[1] - inside[-2] > 100, "its white upper edge is above as it is seen"
+    patch.putalpha(Image.new("L", patch.size, 0))
+    assert fill.paste(base, patch, (30, 10)).tobytes() == base.tobytes()
+    clear = base.copy()
+    clear.putalpha(0)
+    patch.putalpha(255)
+    alpha = np.asarray(fill.paste(clear, patch, (30, 10)).getchannel("A"))
+    assert alpha[10:20, 30:50].min() == 255 and alpha.sum() == 255 * 200
+
+
+def test_an_animated_blend_keeps_metadata_or_names_them(tmp_path, photo):
+    picture = with_all(photo.crop((300, 200, 348, 232)))
+    (tmp_path / "a.png").write_bytes(pictures.encode(to_pillow(picture.pixels, picture.metadata), "PNG")[0])
+    photo.crop((100, 100, 132, 148)).save(tmp_path / "b.png")
+    said = lat("blend", tmp_path / "a.png", tmp_path / "b.png", "--frames", 2, "-o", tmp_path / "m.webp")
+    assert "b.png: its colours are not converted to the ICC profile" in said
+    with Image.open(tmp_path / "m.webp") as film:
+        assert film.n_frames == 2 and film.info["icc_profile"] == profile()
+        assert ImageOps.exif_transpose(film).size == (32, 48)
+    said = lat("blend", tmp_path / "a.png", tmp_path / "b.png", "--frames", 2, "-o", tmp_path / "m.gif")
+    assert "dropped, because GIF cannot hold it: ICC profile, EXIF, XMP, Comment" in said
+    with Image.open(tmp_path / "m.gif") as film:
+        assert film.size == (32, 48)
+
+
+def test_what_is_lost_on_reading_is_named(tmp_path, photo):
+    photo.crop((0, 0, 32, 32)).convert("CMYK").save(tmp_path / "a.tif")
+    for command in (("fill", "--box", "1,1,4,4"), ("edit", "--direction", "warm"), ("convert",), ("anomaly",)):
+        said = lat(command[0], tmp_path / "a.tif", *command[1:], "-o", tmp_path / f"{command[0]}.png")
+        assert "a.tif: CMYK is converted to RGB" in said, command
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_decoding_lossless_files_takes_no_torch(codec, page, tmp_path):
 
 def test_pages_become_lossless_and_photographs_stay_as_they_are(codec, page, crop):
     assert kinds(codec.encode(page, quality=50)) == {"learned": 0, "mixed": 0, "lossless": 1}
-    plain = container.build(codec.encode_tiles(as_picture(crop), Settings(quality=95)))
+    plain = container.build(codec.learned.encode(as_picture(crop), Settings(quality=95)))
     assert codec.encode(crop, quality=95) == plain
     assert container.parse(plain).minor == 0
 
@@ -130,7 +130,7 @@ def test_what_only_resembles_graphics_stays_learned(kind):
 
 def test_a_page_with_a_photograph_is_both(codec, mosaic, mixed):
     assert kinds(mixed) == {"learned": 2, "mixed": 2, "lossless": 2}
-    plain = container.build(codec.encode_tiles(as_picture(mosaic), Settings(quality=50, tile=8)))
+    plain = container.build(codec.learned.encode(as_picture(mosaic), Settings(quality=50, tile=8)))
     pixels, decoded, before = (np.asarray(x) for x in (mosaic, codec.decode(mixed), codec.decode(plain)))
     assert len(mixed) < 0.6 * len(plain)
     assert np.array_equal(decoded[160:], pixels[160:])
@@ -240,7 +240,7 @@ def test_latents_are_those_of_what_is_shown(codec, mosaic):
     from codec.latent.similar import descriptor
 
     small = mosaic.crop((0, 100, 128, 228))
-    exact, learned = codec.encode(small, lossless=True), codec.encode_tiles(as_picture(small), Settings())
+    exact, learned = codec.encode(small, lossless=True), codec.learned.encode(as_picture(small), Settings())
     assert np.array_equal(Latents.from_file(codec, exact).y_hat, Latents.from_file(codec, learned).y_hat)
     assert descriptor(codec, exact) @ descriptor(codec, container.build(learned)) > 0.999
 

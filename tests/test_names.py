@@ -221,6 +221,53 @@ def test_bulk_into_an_object_store_knows_its_own(tmp_path):
     assert "made from another file" in driver.missing(job_plan, {".png"}).failed[0].error
 
 
+@pytest.mark.parametrize("name", ["x.jpg", "x.PNG", "x.jxl", "x.heic", "x.nef", "x.lat.tif"])
+def test_compress_writes_no_file_that_is_named_as_another_format(tmp_path, name):
+    picture(tmp_path / "a.png")
+    for extra in ((), ("--overwrite",), ("--dry-run",)):
+        done = lat("compress", tmp_path / "a.png", "-o", tmp_path / name, *extra)
+        assert done.returncode == 2 and f"{name} is named as one of another format" in done.stderr
+    assert files(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["x.lat", "x.LAT", "x", "x.jpg.lat", "x.part", ".lat"])
+def test_compress_writes_to_other_names(tmp_path, name):
+    picture(tmp_path / "in/a.png")
+    assert lat("compress", tmp_path / "in/a.png", "-o", tmp_path / name).returncode == 0
+    assert (tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize("name", ["new/", "d", "d/", "d/.", "d/x.lat/", "linked"])
+def test_a_folder_is_no_output(tmp_path, name):
+    picture(tmp_path / "a.png")
+    lat("compress", tmp_path / "a.png")
+    (tmp_path / "d").mkdir()
+    os.symlink(tmp_path / "d", tmp_path / "linked")
+    before = files(tmp_path)
+    for command in (
+        ("compress", tmp_path / "a.png", "--overwrite"),
+        ("decompress", tmp_path / "a.lat"),
+        ("latent", "fill", tmp_path / "a.png", "--box", "0,0,2,2"),
+        ("latent", "sample"),
+        ("latent", "anomaly", tmp_path / "a.png"),
+    ):
+        done = lat(*command, "-o", f"{tmp_path}/{name}")
+        wanted = "name a file in it" if command[0] == "latent" else "--out-dir writes into it"
+        assert done.returncode == 2 and wanted in done.stderr, command
+    assert files(tmp_path) == before
+
+
+def test_an_empty_name_and_a_folder_that_is_not_there_are_no_outputs(tmp_path):
+    picture(tmp_path / "a.png")
+    done = lat("compress", tmp_path / "a.png", "-o", "")
+    assert done.returncode == 2 and "name a file" in done.stderr
+    done = lat("compress", tmp_path / "a.png", "-o", tmp_path / "none/x.lat")
+    assert done.returncode == 1 and f"{tmp_path / 'none'} is no folder that is there" in done.stderr
+    done = lat("compress", tmp_path / "a.png", "-o", tmp_path / "a.png/x.lat")
+    assert done.returncode == 1 and "is no folder that is there" in done.stderr
+    assert files(tmp_path) == ["a.png"]
+
+
 NAMES = ["a", "A", "b", "a.jpg", "IMG_1", "img_1"]
 SUFFIXES = [".jpg", ".png", ".PNG", ".jpeg", ".tif"]
 FOLDERS = ["", "x", "y", "x/x", "X"]

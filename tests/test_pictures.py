@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageDraw, ImageFilter, ImageOps, PngImagePlugin, TiffImagePlugin
 
-from codec import LatError
+from codec import LatError, container, lossless
 from codec.picture import metadata, pictures
 from codec.picture.image import Picture, from_pillow, open_image, to_pillow
 from tests.conftest import psnr
@@ -174,6 +174,28 @@ def test_a_picture_turned_with_pillow_is_not_turned_again(codec, crop):
         assert kept.getexif()[0x0112] == 6
         assert turned.getexif()[0x0112] == 1 and turned.getexif()[0x010F] == "maker"
         assert seen(turned).shape == seen(kept).shape == (128, 96, 3)
+
+
+@pytest.mark.parametrize("value", range(1, 9))
+def test_a_decoded_picture_keeps_its_orientation_and_words_through_another_encoding(value):
+    exif = Image.Exif()
+    exif[0x0112], words = value, b'{"comment": "hello", "dpi": [300, 300]}'
+    first = lossless.exact(Picture(np.zeros((6, 9, 3), np.uint8), "RGB", {"exif": exif.tobytes(), "text": words}))
+    decoded = lossless.decode(container.parse(first))
+    assert lossless.exact(from_pillow(decoded)) == first
+    region = lossless.decode(container.parse(first), (0, 0, 4, 5))
+    assert metadata.orientation(from_pillow(region).metadata) == value
+    derived = from_pillow(decoded.convert("L"))
+    assert metadata.orientation(derived.metadata) == 1
+    assert any("may have been turned" in note for note in derived.notes) == (value != 1)
+
+
+@pytest.mark.parametrize("before", range(1, 9))
+@pytest.mark.parametrize("after", range(1, 9))
+def test_pixels_of_one_orientation_become_those_of_another(before, after):
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    stored = metadata.reoriented(pixels, before, after)
+    assert np.array_equal(metadata.turned(stored, after), metadata.turned(pixels, before))
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM"])

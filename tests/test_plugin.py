@@ -1,13 +1,16 @@
 """Pillow opens and saves .lat files. Names follow the tests of pillow-heif and pillow-avif-plugin where they apply."""
 
 import io
+import pickle
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
 
 import codec.plugin  # noqa: F401
+from codec import loaded, weights
 from codec.settings import Settings
 from tests.conftest import run
 
@@ -100,7 +103,7 @@ def test_verify(packed):
 
 
 def test_invalid_file():
-    with pytest.raises(UnidentifiedImageError):
+    with pytest.raises(UnidentifiedImageError, match="cannot read .lat file"):
         Image.open(io.BytesIO(b"\x8eLAT\r\n\x1a\nnothing"))
 
 
@@ -137,3 +140,57 @@ def test_thumbnail_and_convert(packed):
     with Image.open(io.BytesIO(packed)) as image:
         image.thumbnail((32, 32))
         assert image.size == (32, 24) and image.convert("L").mode == "L"
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def test_dpi_and_comment_are_kept_as_in_a_jpeg(crop):
+    image = Image.fromarray(crop[:16, :16])
+    for comment in ("grüße", "grüße".encode()):
+        info = opened(save(image, dpi=(300, 72), comment=comment, lossless=True)).info
+        assert info == {"dpi": (300, 72), "comment": "grüße"}
+    first = opened(save(image, dpi=(300, 300), comment="a", lossless=True))
+    assert opened(save(first, lossless=True)).info == first.info, "what it had stays"
+    assert opened(save(first, comment="b", lossless=True)).info == {"dpi": (300, 300), "comment": "b"}
+    assert opened(save(first, comment=None, dpi=None, lossless=True)).info == {}
+    exif = Image.Exif()
+    exif[0x011A] = 72.0
+    own = opened(save(image, dpi=(300, 300), exif=exif, lossless=True))
+    assert own.info["dpi"] == (300, 300) and opened(save(own, lossless=True)).info["dpi"] == (300, 300)
+
+
+@pytest.mark.parametrize("dpi", [300, "300", (300,), (0, 0), (300, float("inf")), (float("nan"), 1), (1, 2, 3)])
+def test_what_is_no_resolution_is_refused(crop, dpi):
+    with pytest.raises(ValueError, match="dpi must be"):
+        save(Image.fromarray(crop[:16, :16]), dpi=dpi, lossless=True)
+
+
+def test_effort_and_tune_are_those_of_encode(codec, crop, monkeypatch):
+    image, asked = Image.fromarray(crop[:32, :32]), []
+    assert save(image, lossless=True, effort=1) == codec.encode(image, lossless=True, effort=1)
+    stand_in = SimpleNamespace(encode_picture=lambda picture, settings: asked.append(settings) or b"")
+    monkeypatch.setattr(loaded, "codec", lambda name: asked.append(name) or stand_in)
+    save(image, effort=7, tune="psnr", quality=30)
+    assert asked == [weights.newest("fast", "psnr"), Settings(30, 7, "psnr")]
+    for wrong in ({"effort": 10}, {"effort": "slow"}, {"tune": "beauty"}):
+        with pytest.raises(ValueError, match="must be"):
+            save(image, **wrong)
+
+
+def test_save_all_of_one_picture_saves_it_and_of_more_is_refused(crop):
+    image = Image.fromarray(crop[:16, :16])
+    assert save(image, save_all=True, lossless=True) == save(image, lossless=True)
+    assert save(image, save_all=True, append_images=[], lossless=True) == save(image, lossless=True)
+    with pytest.raises(ValueError, match="one picture, not 2"):
+        save(image, save_all=True, append_images=[image])
+    film = io.BytesIO()
+    image.save(film, "GIF", save_all=True, append_images=[Image.new("RGB", (16, 16), c) for c in ("red", "teal")])
+    with pytest.raises(ValueError, match="one picture, not 3"):
+        save(Image.open(film), save_all=True)
+
+
+def test_an_opened_picture_pickles(packed):
+    image = pickle.loads(pickle.dumps(opened(packed)))
+    assert image.tobytes() == opened(packed).tobytes()

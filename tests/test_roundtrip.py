@@ -9,7 +9,7 @@ from codec import Codec, LatError, LimitError, container, tile, weights
 from codec.picture.image import from_pillow
 from codec.settings import Settings
 from codec.tiles import tile_box
-from codec.train.distortion import DISTORTIONS
+from codec.train.distortion import LOSSES
 from tests.conftest import psnr
 
 SIZES = [(1, 1), (1, 40), (40, 1), (2, 3), (15, 17), (16, 16), (17, 31), (63, 65), (64, 64), (129, 100)]
@@ -44,7 +44,7 @@ def test_brightness_and_colour_stay(size, photo):
         assert np.abs(error.mean((0, 1))).max() < 0.3
 
 
-@pytest.mark.parametrize("tune", DISTORTIONS)
+@pytest.mark.parametrize("tune", LOSSES)
 def test_wide_dead_zones_pay(tune, photo, monkeypatch):
     """In bits and in what the weights were trained to weigh them against."""
     codec, pixels = Codec.load("fast", tune=tune), np.asarray(photo.crop((200, 100, 712, 420)))
@@ -55,7 +55,7 @@ def test_wide_dead_zones_pay(tune, photo, monkeypatch):
     def cost(quality: float) -> float:
         data = codec.encode(pixels, quality)
         lambdas = codec.model.lambdas[codec.cfg.row(quality)][None]
-        distortion = DISTORTIONS[tune](tensor(pixels), tensor(np.asarray(codec.decode(data))), lambdas)
+        distortion = LOSSES[tune](tensor(pixels), tensor(np.asarray(codec.decode(data))), lambdas)
         return 8 * len(data) + (lambdas * distortion).item() * pixels.shape[0] * pixels.shape[1]
 
     wide = [cost(q) for q in (20, 50, 80)]
@@ -158,7 +158,7 @@ def test_synthesis_of_tiles_equals_synthesis_of_the_whole(codec, photo):
     """Given the same latents, pixels agree to ±1 wherever tile borders lie."""
     data = codec.encode_picture(photo.crop((100, 100, 420, 388)), Settings(60, tile=8))
     parsed = container.parse(data)
-    tiles = [(tile_box(parsed.header, i), codec.tiles.decode(parsed, i)) for i in range(len(parsed.tiles))]
+    tiles = [(tile_box(parsed.header, i), codec.tile_coder.decode(parsed, i)) for i in range(len(parsed.tiles))]
     y_hat = np.empty((1, codec.cfg.latents, 18, 20), np.float32)
     for box, found in tiles:
         y_hat[(..., *box.slices)] = found.y_hat

@@ -3,6 +3,8 @@
 import contextlib
 import ctypes
 import ctypes.util
+import hashlib
+import os
 import sys
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from PIL import Image
 
 from codec import Codec, LatError, LimitError, engine, entropy_model
+from codec.command import web
 from codec.engine.integer_networks import power_of_two
 from tests.conftest import run
 
@@ -134,3 +137,33 @@ def test_a_limit_of_pillow_is_named_where_it_is_too_low(codec, crop, monkeypatch
         codec.decode_region(data, (3, 4, 4, 5))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 32 * 40 - 1)
     assert (np.asarray(codec.decode(data)) == crop[:32, :40]).all()
+
+
+def npm(folder, contents: dict[str, bytes]):
+    """A stand-in for npm that fetches these files, on the PATH of a folder."""
+    source = folder / "registry"
+    source.mkdir(parents=True)
+    for name, data in contents.items():
+        (source / name).write_bytes(data)
+    script = folder / "npm"
+    script.write_text(f"#!/bin/sh\necho called >> {folder}/calls\nmkdir -p node_modules/onnxruntime-web\n"
+                      f"cp -r {source} node_modules/onnxruntime-web/dist\n")  # fmt: skip
+    script.chmod(0o755)
+    return lambda: (folder / "calls").read_text().count("called")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell script stands for npm")
+def test_the_runtime_of_the_web_page_is_checked_at_each_use(tmp_path, monkeypatch):
+    contents = {name: name.encode() for name in web.RUNTIME}
+    calls = npm(tmp_path, contents)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(LatError, match="other files than those"):
+        web.runtime_folder()
+    monkeypatch.setattr(web, "RUNTIME", {k: hashlib.sha256(v).hexdigest() for k, v in contents.items()})
+    kept = web.runtime_folder()
+    assert web.runtime_folder() == kept and calls() == 2, "kept after it was fetched"
+    for damage in (lambda: (kept / "more.mjs").touch(), lambda: (kept / next(iter(contents))).write_bytes(b"evil")):
+        damage()
+        assert {p.name: p.read_bytes() for p in web.runtime_folder().iterdir()} == contents
+    assert calls() == 4 and [p.name for p in (tmp_path / "cache" / "lat").iterdir()] == [kept.name]

@@ -21,11 +21,13 @@ from safetensors.torch import save_file
 from bench import heldout
 from codec import Codec, weights
 from codec.config import PASSES, SIZES, Config
+from codec.distortion import LIGHTNESS_PART
 from codec.engine import load
 from codec.latent import edit
 from codec.model import Model, log_lambdas, pass_masks
 from codec.rans import Tables
-from codec.ssimulacra2 import LIGHTNESS_PART, weighted_sum
+from codec.ssimulacra2 import weighted_sum
+from codec.tile import CodingTables
 from codec.train import __main__ as command
 from codec.train import directions, export, loop
 from codec.train.checkpoint import load_networks
@@ -314,10 +316,8 @@ def test_counted_tables_make_files_smaller(shards):
 
     def size(of_y: np.ndarray, of_z: np.ndarray) -> int:
         packed = {k: v.numpy() for k, v in export.packed_tables(y=of_y, z=of_z).items()}
-        y, codec.tiles.z_tables = (
-            Tables.unpack(*(packed[f"{of}.{part}"] for part in ("cdf", "length", "offset"))) for of in "yz"
-        )
-        codec.tiles.y_tables = (y,)
+        y, z = (Tables.unpack(*(packed[f"{of}.{part}"] for part in ("cdf", "length", "offset"))) for of in "yz")
+        codec.tile_coder.tables = CodingTables(z, (y,))
         pixels = (crops[0].permute(1, 2, 0) * 255).byte().numpy()
         return sum(len(codec.encode(pixels, quality)) for quality in (10, 50, 90))
 
@@ -348,7 +348,7 @@ def test_a_broken_gradient_is_skipped(shards, tmp_path, monkeypatch):
         calls.append(1)
         return squared_error(x, x_hat) * (float("nan") if len(calls) % 2 and x_hat.requires_grad else 1)
 
-    monkeypatch.setitem(loop.DISTORTIONS, "psnr", broken)
+    monkeypatch.setitem(loop.LOSSES, "psnr", broken)
     out = tmp_path / "run.ckpt"
     loop.train(TINY, loop.Recipe(batch=1, crop=64), [shards[1]], out, 20 / 60, "tiny")
     tensors, _ = loop.load_checkpoint(out)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from codec import process
 from codec.bulk.worker import Batch, Worker
-from codec.errors import LatError, reason
+from codec.errors import LatError, install, reason
 from codec.job import Row
 
 
@@ -104,7 +104,7 @@ class RayEngine:
         try:
             import ray
         except ImportError:
-            raise LatError("--engine ray needs Ray: pip install 'lat-codec[ray]'") from None
+            raise LatError(f"--engine ray needs Ray: {install('ray')}") from None
         self.ray = ray
         if not ray.is_initialized():
             os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # a cluster started here reports to nobody

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import PurePosixPath
 
 from codec import files
-from codec.errors import LatError, reason
+from codec.errors import LatError, install, reason
 
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}  # an object appears whole or not at all
 
@@ -29,7 +29,7 @@ class Store:
                 self.fs = fsspec.filesystem("file")
                 root = self.fs._strip_protocol(url)
         except (ImportError, ValueError) as error:
-            raise LatError(f"{url}: {error}; pip install 'lat-codec[cloud]' has S3 and Google Cloud") from None
+            raise LatError(f"{url}: {error}; {install('cloud')} has S3 and Google Cloud") from None
         self.root = root.rstrip("/")
         protocols = {self.fs.protocol} if isinstance(self.fs.protocol, str) else set(self.fs.protocol)
         self.local, self.whole = bool(protocols & {"file", "local"}), bool(protocols & OBJECT_STORES)

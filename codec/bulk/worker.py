@@ -43,7 +43,7 @@ class Worker:
     """Encodes batches, in a process of its own. Weights are brought along: a node needs the package, not the file."""
 
     def __init__(self, plan: Plan, weights: Weights):
-        process.own()
+        process.own(plan.options.max_pixels)
         self.plan, self.codec = plan, loaded.codec_of(weights)
         self.source, self.target = Store(plan.source), Store(plan.target)
         self.stopped = False

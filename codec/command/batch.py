@@ -19,7 +19,7 @@ def run(work: Work, jobs: list[Job], options: Options, workers: int) -> Iterator
             yield attempt(work, job, options)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker, (options.max_pixels,)) as pool:
         with process.uninterrupted_children():  # begun files are finished
             waiting = {pool.submit(attempt, work, job, options): job for job in jobs}
         try:
@@ -35,7 +35,7 @@ def run(work: Work, jobs: list[Job], options: Options, workers: int) -> Iterator
                 future.cancel()
 
 
-def _start_worker() -> None:
+def _start_worker(max_pixels: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.end_with_parent()
-    process.own()
+    process.own(max_pixels)

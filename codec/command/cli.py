@@ -14,10 +14,21 @@ import click
 
 from codec import __version__, container, files, job, kinds, process, weights
 from codec.command.latent_cli import latent
-from codec.command.parts import FAILED, NOTHING_TO_DO, LatCommand, parse_region, say, together
+from codec.command.parts import (
+    FAILED,
+    NOTHING_TO_DO,
+    LatCommand,
+    parse_bytes,
+    parse_output,
+    parse_region,
+    parse_strip,
+    say,
+    together,
+)
 from codec.command.runs import Run, closing, process_all, progress_bar, report
 from codec.command.web import web
-from codec.errors import LatError
+from codec.config import LATENT
+from codec.errors import LatError, install
 from codec.files import shown
 from codec.job import Options, json_text
 from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
@@ -43,7 +54,9 @@ max_pixels_option = click.option(
     "--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True, help="Refuse larger pictures."
 )
 output_options = together(
-    click.option("-o", "--output", help="File to write, - for standard output. Default: beside IN."),
+    click.option(
+        "-o", "--output", callback=parse_output, help="File to write, - for standard output. Default: beside IN."
+    ),
     click.option(
         "--out-dir", type=click.Path(file_okay=False), help="Write below this folder; folders keep their tree."
     ),
@@ -64,31 +77,6 @@ batch_options = together(
     click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output."),
     click.option("--quiet", is_flag=True, help="Print errors only."),
 )
-
-
-def parse_strip(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    parts = tuple(p.strip().lower() for p in value.split(",")) if value else ()
-    known = ("icc", "exif", "xmp", "text")
-    if parts == ("all",):
-        return known
-    if unknown := set(parts) - set(known):
-        raise click.BadParameter(f"{', '.join(sorted(unknown))}: must be all, or some of {', '.join(known)}")
-    return parts
-
-
-def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """ "200k" -> 200,000."""
-    if value is None:
-        return None
-    units = {"k": 1e3, "m": 1e6, "g": 1e9}
-    factor = units.get(value[-1:].lower(), 1)
-    try:
-        size = int(float(value[:-1] if value[-1:].lower() in units else value) * factor)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no number of bytes: 50000, 200k or 1.5M") from None
-    if size < 1:
-        raise click.BadParameter(f"{value} is no size of a file")
-    return size
 
 
 encoder_options = together(
@@ -163,6 +151,8 @@ def encoding(
 )
 def compress(sources, output, out_dir, dry_run, recursive, jobs, as_json, quiet, **encoder) -> None:
     """Compress photographs to .lat files."""
+    if output and not files.is_stream(output) and kinds.is_other_format(output):
+        raise click.UsageError(f"compress writes .lat files, and {output} is named as one of another format")
     options = encoding(**encoder)
     run = Run(job.compress, ".lat", sources, recursive, jobs, as_json, quiet, output, out_dir, dry_run)
     process_all(run, options, kinds.picture_suffixes)
@@ -232,7 +222,7 @@ def bulk(source, target, engine, workers, shards, size, quiet, **encoder) -> Non
     """
     from codec.bulk import driver as bulk
 
-    process.own()
+    process.own(encoder["max_pixels"])
     plan = bulk.Plan(source, target, encoding(**encoder), shards)
     start = time.perf_counter()
     todo = bulk.missing(plan, kinds.picture_suffixes())
@@ -281,7 +271,7 @@ def info(source: str, as_json: bool) -> None:
         "bpp": round(8 * len(data) / (header.width * header.height), 4),
         "rate_row": first[0] if len(first) else None,
         "tiles": list(header.grid),
-        "tile_pixels": header.tile * container.LATENT,
+        "tile_pixels": header.tile * LATENT,
         "kinds": tile_kinds(parsed),
         "model": weights.name_of(header.model),
         "fingerprint": header.model.hex(),
@@ -336,7 +326,7 @@ def bench(args: tuple[str, ...]) -> None:
     try:
         run = importlib.import_module("codec.bench.run" if installed else "bench.run")
     except ImportError as error:
-        say(f"lat: the benchmark needs more packages ({error.name}): pip install 'lat-codec[bench]'", err=True)
+        say(f"lat: the benchmark needs more packages ({error.name}): {install('bench')}", err=True)
         sys.exit(FAILED)
     run.main(args, prog_name="lat bench")
 

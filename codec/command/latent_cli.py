@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from codec import container, files, loaded, process
-from codec.command.latent_find import anomaly, model_option, overwrite_option, similar, write_picture
-from codec.command.parts import LatCommand, parse_region, say, together
+from codec.command.latent_find import anomaly, model_option, opened, overwrite_option, similar, write_picture
+from codec.command.parts import LatCommand, parse_output, parse_region, say, together
 from codec.errors import LatError, about
+from codec.tiles import Box
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from codec.coder import Codec
     from codec.latent.latents import Latents
+    from codec.picture.image import Picture
 
 EDIT_QUALITY = 90
+MILLISECONDS = 80  # of a frame of an animated blend
 
 
 @click.group()
@@ -58,7 +62,9 @@ def parse_point(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 quality_option = click.option(
     "-q", "--quality", type=click.FloatRange(0, 100), default=EDIT_QUALITY, show_default=True, help="Of the latents."
 )
-output_option = click.option("-o", "--output", required=True, help="File to write: .lat, .npz, .png …")
+output_option = click.option(
+    "-o", "--output", required=True, callback=parse_output, help="File to write: .lat, .npz, .png …"
+)
 seed_option = click.option("--seed", type=int, default=0, show_default=True)
 common = together(model_option, quality_option, output_option, overwrite_option)
 box_option = click.option("--box", required=True, callback=parse_region, metavar="X,Y,W,H", help="In pixels.")
@@ -70,7 +76,6 @@ def read(source: str, model: str, quality: float) -> tuple[Codec, Latents]:
     Raises: LatError.
     """
     from codec.latent.latents import Latents
-    from codec.picture import image as images
 
     process.own()
     data = files.read_bytes(source)
@@ -84,8 +89,7 @@ def read(source: str, model: str, quality: float) -> tuple[Codec, Latents]:
     except LatError as error:
         raise type(error)(f"{files.shown(source)}: {error}") from None
     codec = loaded.codec(model)
-    opened = images.open_image(io.BytesIO(data), files.shown(source))
-    return codec, Latents.from_image(codec, opened, quality)
+    return codec, Latents.from_image(codec, opened(data, source), quality)
 
 
 def write(codec: Codec, latents: Latents, target: str, overwrite: bool) -> None:
@@ -119,22 +123,30 @@ def check_suffix(output: str) -> None:
         pictures.output_format(output)
 
 
-def picture(source: str, model: str, output: str) -> tuple[Codec, Image.Image]:
-    """(codec, Pillow image) of a picture or a .lat file, for tools that work on pixels.
+def read_pixels(source: str, model: str, output: str) -> tuple[Codec, Picture]:
+    """(codec, picture) of a picture or a .lat file, for tools that work on pixels.
 
     Raises: LatError; also where the suffix of the output is none that can be written.
     """
-    from codec.picture import image as images
+    from codec.picture.image import Picture
+    from codec.tiles import picture_box
 
     check_suffix(output)
     data = files.read_bytes(source)
     try:
-        if data[:8] == container.MAGIC:
-            codec = loaded.codec_for(container.parse(data).header.model)
-            return codec, codec.decode(data)
-        return loaded.codec(model), images.open_image(io.BytesIO(data), files.shown(source))
+        if data[:8] != container.MAGIC:
+            return loaded.codec(model), opened(data, source)
+        file = container.parse(data)
+        codec = loaded.codec_for(file.header.model)
+        return codec, Picture(codec.learned.decode(file, picture_box(file.header)), file.header.mode, file.metadata)
     except LatError as error:
         raise type(error)(about(error, files.shown(source))) from None
+
+
+def tell_of_profile(source: str, own: dict[str, bytes], kept: dict[str, bytes]) -> None:
+    """Say so where the ICC profile of a picture is not the one that the result has."""
+    if own.get("icc") != kept.get("icc"):
+        say(f"{files.shown(source)}: its colours are not converted to the ICC profile of the other picture", err=True)
 
 
 def write_result(codec: Codec, image: Image.Image, target: str, quality: float, overwrite: bool) -> None:
@@ -161,7 +173,13 @@ def convert(source, model, quality, output, overwrite) -> None:
     click.option("--temperature", type=click.FloatRange(0, 4), default=1.0, show_default=True, help="0 … 4."),
     model_option,
     click.option("-q", "--quality", type=click.FloatRange(0, 100), default=20, show_default=True, help="Rate row."),
-    click.option("-o", "--output", required=True, help="File to write; with -n, {seed} in it becomes the seed."),
+    click.option(
+        "-o",
+        "--output",
+        required=True,
+        callback=parse_output,
+        help="File to write; with -n, {seed} in it becomes the seed.",
+    ),
     overwrite_option,
 )
 def sample(size, seed, count, temperature, model, quality, output, overwrite) -> None:
@@ -181,8 +199,8 @@ def fill(source, box, model, quality, output, overwrite) -> None:
     """Forget what is in a box and go on from its border. For small holes; all other pixels stay."""
     from codec.latent import fill as filling
 
-    codec, image = picture(source, model, output)
-    write_result(codec, filling.fill(image, box), output, quality, overwrite)
+    codec, picture = read_pixels(source, model, output)
+    write_result(codec, filling.fill(picture, box), output, quality, overwrite)
 
 
 @command(
@@ -194,8 +212,8 @@ def outpaint(source, by, model, quality, output, overwrite) -> None:
     """Go on beyond the borders, a few dozen pixels on every side: light and colour, no objects."""
     from codec.latent import fill as filling
 
-    codec, image = picture(source, model, output)
-    write_result(codec, filling.outpaint(image, by), output, quality, overwrite)
+    codec, picture = read_pixels(source, model, output)
+    write_result(codec, filling.outpaint(picture, by), output, quality, overwrite)
 
 
 @command(
@@ -210,17 +228,21 @@ def blend(first, second, t, frames, model, quality, output, overwrite) -> None:
     from codec.latent import edit
     from codec.picture import pictures
 
+    animated = frames and pictures.output_format(output)
+    if animated and animated not in ("WEBP", "GIF", "PNG"):
+        raise click.UsageError(f"{output}: an animation is .webp, .gif or .png")
     codec, a = read(first, model, quality)
     _, b = read(second, model, quality)
-    if frames is None:
+    tell_of_profile(second, b.metadata, a.metadata)
+    if not animated:
         write(codec, edit.blend(codec, a, b, t), output, overwrite)
         return
+    b = edit.stored_like(codec, b, a)
     shown = [edit.blend(codec, a, b, i / (frames - 1)).to_image(codec) for i in range(frames)]
-    format = pictures.output_format(output)
-    if format not in ("WEBP", "GIF", "PNG"):
-        raise click.UsageError(f"{output}: an animation is .webp, .gif or .png")
-    with files.writing(output, overwrite) as file:
-        shown[0].save(file, format, save_all=True, append_images=shown[1:], duration=80, loop=0)
+    data, notes = pictures.encode_animation(shown, animated, MILLISECONDS)
+    files.write_bytes(output, data, overwrite)
+    for note in notes:
+        say(f"{output}: {note}", err=True)
 
 
 @command(
@@ -234,11 +256,14 @@ def paste(target, patch, box, at, model, quality, output, overwrite) -> None:
     """A box of B into A, without a seam: light and colour of the patch are made to fit at its border."""
     from codec.latent import fill as filling
 
-    codec, image = picture(target, model, output)
-    _, other = picture(patch, model, output)
-    if box[2] > other.width or box[3] > other.height:
-        raise LatError(f"{patch}: box {box} leaves the picture of {other.width} × {other.height}")
-    write_result(codec, filling.paste(image, other.crop(box), at), output, quality, overwrite)
+    codec, picture = read_pixels(target, model, output)
+    _, other = read_pixels(patch, model, output)
+    height, width = other.pixels.shape[:2]
+    if box[2] > width or box[3] > height:
+        raise LatError(f"{patch}: box {box} leaves the picture of {width} × {height}")
+    tell_of_profile(patch, other.metadata, picture.metadata)
+    part = replace(other, pixels=other.pixels[Box(*box).slices])
+    write_result(codec, filling.paste(picture, part, at), output, quality, overwrite)
 
 
 @command(
@@ -289,13 +314,15 @@ def restore(source, noise, deblock, upscale, model, quality, output, overwrite) 
             codec, data = loaded.codec(model), files.read_bytes(source)
             try:
                 image = restoring.deblock(codec, data, progress)
+                opened(data, source)  # for its notes
             except LatError as error:
                 raise LatError(about(error, files.shown(source))) from None
         else:
-            codec, image = picture(source, model, output)
-            image = (
-                restoring.denoise(codec, image, noise, progress) if noise else restoring.upscale(codec, image, progress)
-            )
+            codec, picture = read_pixels(source, model, output)
+            if noise:
+                image = restoring.denoise(codec, picture, noise, progress)
+            else:
+                image = restoring.upscale(codec, picture, progress)
     write_result(codec, image, output, quality, overwrite)
 
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from codec import container, files, kinds, loaded, plan, weights
-from codec.command.parts import LatCommand, say, together
+from codec.command.parts import LatCommand, parse_output, say, together
+from codec.config import LATENT
 from codec.errors import LatError
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from codec.picture.image import Picture
 
 model_option = click.option(
     "-m",
@@ -45,6 +47,20 @@ def write_picture(image: Image.Image, target: str, overwrite: bool) -> None:
         say(f"{target}: {note}", err=True)
 
 
+def opened(data: bytes, source: str) -> Picture:
+    """The picture in a file's bytes; what is lost of it is printed.
+
+    Raises: LatError.
+    """
+    from codec.picture import image as images
+
+    name = files.shown(source)
+    picture = images.from_pillow(images.open_image(io.BytesIO(data), name), name)
+    for note in picture.notes:
+        say(f"{name}: {note}", err=True)
+    return picture
+
+
 def pictures_in(folder: Path, suffixes: set[str]) -> list[Path]:
     """Raises: LatError where there are none."""
     found = list(plan.find([str(folder)], True, suffixes).files)
@@ -59,7 +75,7 @@ def pictures_in(folder: Path, suffixes: set[str]) -> list[Path]:
         "--reference", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of normal pictures."
     ),
     click.option("--false-alarms", type=click.FloatRange(0, 1), default=0.05, show_default=True),
-    click.option("-o", "--output", help="Heat map over the picture."),
+    click.option("-o", "--output", callback=parse_output, help="Heat map over the picture."),
     click.option("--error", is_flag=True, help="Squared error after coding at low quality, instead of surprise."),
     click.option("--json", "as_json", is_flag=True, help="Score, threshold and the map as JSON."),
     model_option,
@@ -74,21 +90,17 @@ def anomaly(source, reference, false_alarms, error, output, as_json, model, over
 
     from codec.latent import anomaly as anomalies
     from codec.latent.surface import Surface
-    from codec.picture import image as images
 
     codec = loaded.codec(model)
-
-    def opened(path: str) -> Image.Image:
-        return images.open_image(io.BytesIO(files.read_bytes(path)), path)
-
     if error and reference:
         raise click.UsageError("--error looks at the picture alone: no --reference")
-    image, limit, cell = opened(source), None, container.LATENT
+    image, limit, cell = opened(files.read_bytes(source), source), None, LATENT
     if error:
         values = anomalies.reconstruction_error(codec, image)
     elif reference:
-        shots = [opened(str(p)) for p in pictures_in(reference, kinds.picture_suffixes())]
-        same = len({shot.size for shot in shots}) == 1
+        names = [str(path) for path in pictures_in(reference, kinds.picture_suffixes())]
+        shots = [opened(files.read_bytes(name), name) for name in names]
+        same = len({shot.pixels.shape[:2] for shot in shots}) == 1
         kind: type[anomalies.Reference] = anomalies.Scene if same else Surface
         normal = [kind.measure(codec, shot) for shot in shots]
         values, cell = kind(normal).distance(kind.measure(codec, image)), kind.cell
@@ -129,7 +141,6 @@ def similar(folder, image, count, as_json, model) -> None:
     import numpy as np
 
     from codec.latent import similar as similarity
-    from codec.picture import image as images
 
     paths, vectors = [], []
     for path in pictures_in(folder, {".lat"}):
@@ -158,8 +169,7 @@ def similar(folder, image, count, as_json, model) -> None:
         return
     data = files.read_bytes(image)
     if data[:8] != container.MAGIC:
-        opened = images.open_image(io.BytesIO(data), files.shown(image))
-        data = loaded.codec(model).encode(opened)
+        data = loaded.codec(model).encode(opened(data, image))
     codec = loaded.codec_for(container.parse(data).header.model)
     order, values = similarity.nearest(similarity.descriptor(codec, data), stack)
     for i, value in list(zip(order, values))[:count]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -60,6 +61,17 @@ def together(*options: Callable) -> Callable:
     return decorate
 
 
+def parse_output(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A name for -o: that of a file, which may be there or not, never of a folder."""
+    if value == "":
+        raise click.BadParameter("is empty: name a file, or leave it out")
+    if value is not None and (value.endswith(("/", os.sep)) or os.path.isdir(value)):
+        writes_folders = any(each.name == "out_dir" for each in ctx.command.params)
+        instead = "--out-dir writes into it" if writes_folders else "name a file in it"
+        raise click.BadParameter(f"{value} {'is' if os.path.isdir(value) else 'names'} a folder: {instead}")
+    return value
+
+
 def parse_region(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
     """ "x,y,w,h" -> (left, top, right, bottom)."""
     if value is None:
@@ -71,3 +83,29 @@ def parse_region(ctx: click.Context, param: click.Parameter, value: str | None) 
     if min(x, y) < 0 or min(w, h) < 1:
         raise click.BadParameter(f"{value} leaves the picture")
     return x, y, x + w, y + h
+
+
+def parse_strip(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """ "icc,exif" -> ("icc", "exif"); "all" -> every kind of metadata."""
+    parts = tuple(p.strip().lower() for p in value.split(",")) if value else ()
+    known = ("icc", "exif", "xmp", "text")
+    if parts == ("all",):
+        return known
+    if unknown := set(parts) - set(known):
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}: must be all, or some of {', '.join(known)}")
+    return parts
+
+
+def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """ "200k" -> 200,000."""
+    if value is None:
+        return None
+    units = {"k": 1e3, "m": 1e6, "g": 1e9}
+    factor = units.get(value[-1:].lower(), 1)
+    try:
+        size = int(float(value[:-1] if value[-1:].lower() in units else value) * factor)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no number of bytes: 50000, 200k or 1.5M") from None
+    if size < 1:
+        raise click.BadParameter(f"{value} is no size of a file")
+    return size

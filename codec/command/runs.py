@@ -87,7 +87,7 @@ def process_all(run: Run, options: Options, suffixes: Callable[[], set[str]]) ->
 
     Raises: LatError, where the only input is not there.
     """
-    process.own()
+    process.own(options.max_pixels)
     source = run.sources[0]
     single = len(run.sources) == 1 and not run.out_dir and not Path(source).is_dir()
     if "-" in run.sources and not single:
@@ -97,6 +97,8 @@ def process_all(run: Run, options: Options, suffixes: Callable[[], set[str]]) ->
     found = plan.find(run.sources, run.recursive, suffixes()) if source != "-" else Found({Path("-"): Path()})
     if len(run.sources) == 1 and found.failed and not found.files:
         raise LatError(found.failed[0].error)
+    if run.output is not None and not found.files:
+        raise LatError(f"{source}: no regular file is meant by it")
     if run.output is not None and len(found.files) > 1:
         raise click.UsageError(f"-o names one output, but {source} is {len(found.files)} files; use --out-dir")
     one = single and (run.output is not None or not plan.is_pattern(source))

@@ -20,13 +20,13 @@ from codec.errors import LatError
 
 SOURCES = Path(__file__).parent.parent / "web"
 PACKAGE = ("package.json", "package-lock.json")
-RUNTIME = (  # of onnxruntime-web: for any browser, and for those where g_s runs on WebGPU
-    "ort.wasm.bundle.min.mjs",
-    "ort-wasm-simd-threaded.wasm",
-    "ort.jspi.bundle.min.mjs",
-    "ort-wasm-simd-threaded.jspi.wasm",
-)
-ON_DEMAND = RUNTIME[2:]  # what a browser does not keep for offline use before it has asked for it
+RUNTIME = {  # of onnxruntime-web 1.30.0: for any browser, and for those where g_s runs on WebGPU; with their SHA-256
+    "ort.wasm.bundle.min.mjs": "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    "ort-wasm-simd-threaded.wasm": "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+    "ort.jspi.bundle.min.mjs": "07ec090355e11b342c95436db54da2d0c2bd5b1d319745bfd3337e6bdcf170ac",
+    "ort-wasm-simd-threaded.jspi.wasm": "a54c76f86b0f0d9572380cf1c6292a7b3903716ffcbcd6b0e5c7050bf430eb93",
+}
+ON_DEMAND = [*RUNTIME][2:]  # what a browser does not keep for offline use before it has asked for it
 MODELS, RUNTIMES = "lat/models", "lat/ort"
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -88,35 +88,45 @@ def build(out: Path, models: tuple[str, ...], overwrite: bool = False) -> None:
 def runtime_folder() -> Path:
     """Where the RUNTIME files of the pinned onnxruntime-web are: fetched by npm once, and kept in the user's cache.
 
+    They are checked whenever they are used; what is damaged there is fetched again.
     Raises: LatError.
     """
     lock = hashlib.sha256((SOURCES / PACKAGE[1]).read_bytes()).hexdigest()[:16]
     kept = cache() / f"onnxruntime-web-{lock}"
-    if kept.is_dir():
-        return kept
-    npm = shutil.which("npm")
-    if npm is None:
-        raise LatError(
-            "npm fetches the runtime of the networks once, and is not installed: install Node.js 20 or newer"
-        )
     try:
+        if kept.is_dir() and _digests(kept) == RUNTIME:
+            return kept
+        shutil.rmtree(kept, ignore_errors=True)
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            for name in PACKAGE:
-                shutil.copyfile(SOURCES / name, Path(folder, name))
-            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-            if done.returncode:
-                raise LatError(f"npm cannot fetch onnxruntime-web: {(done.stderr.strip() or 'no reason given')[-500:]}")
-            chosen = Path(folder, "chosen")
-            chosen.mkdir()
-            for name in RUNTIME:
-                Path(folder, "node_modules/onnxruntime-web/dist", name).rename(chosen / name)
+            chosen = _fetched(Path(folder))
             if not kept.is_dir():  # another run may have been faster
                 chosen.rename(kept)
     except OSError as error:
         raise LatError(f"{kept.parent}: the runtime cannot be kept there: {error.strerror or error}") from None
     return kept
+
+
+def _fetched(folder: Path) -> Path:
+    """A folder with the RUNTIME files and nothing else, by npm. Raises: LatError, OSError."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise LatError(
+            "npm fetches the runtime of the networks once, and is not installed: install Node.js 20 or newer"
+        )
+    for name in PACKAGE:
+        shutil.copyfile(SOURCES / name, folder / name)
+    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
+    done = subprocess.run([*command, "--cache", str(folder / "npm")], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise LatError(f"npm cannot fetch onnxruntime-web: {(done.stderr.strip() or 'no reason given')[-500:]}")
+    chosen = folder / "chosen"
+    chosen.mkdir()
+    for name in RUNTIME:
+        (folder / "node_modules/onnxruntime-web/dist" / name).rename(chosen / name)
+    if _digests(chosen) != RUNTIME:
+        raise LatError("npm fetched other files than those of the onnxruntime-web that this release was tested with")
+    return chosen
 
 
 def cache() -> Path:

@@ -6,7 +6,7 @@ round differently, one table index would change and everything after it would be
 a whole number (times a fixed power of two), small enough that each sum a layer can form stays below 2²⁴: float32
 holds all of them exactly, so any order of summation gives the same result.
 
-    layer:  clamp(floor(W·a + b)),  |a| ≤ LIMIT,  Σ|W|·LIMIT + |b| < 2²⁴ for every output, checked at loading
+    layer:  clamp(floor(W·a + b)),  |a| ≤ LIMIT,  Σ|W|·LIMIT + |b| < 2²⁴ for every output (check_weights.py)
 
 The weights file has them as integers with one right shift per output channel; an engine divides W and b by 2^shift,
 which is exact too. `train/export.py` makes them, `tests/reference.py` is an independent evaluation in numpy int64.
@@ -24,8 +24,6 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from codec.config import GROUP_OF_PASS, PASSES, Config
-from codec.errors import FormatError
-from codec.weights import Weights
 
 LIMIT = 2**12 - 1  # of activations that enter a layer: finer costs weights their bits, coarser the low rates theirs
 SUM_LIMIT = 2**24  # whole numbers below it are exact in float32
@@ -190,14 +188,3 @@ def narrow(o: Layers[T], x: T) -> T:
 def power_of_two(exponents: np.ndarray, dtype: type[np.floating] = np.float32) -> np.ndarray:
     """2 to whole exponents, exactly: exp2 and pow are not exact where another library left a directed rounding mode."""
     return np.ldexp(dtype(1), exponents.astype(np.int32))
-
-
-def check(weights: Weights) -> None:
-    """Raises: FormatError where a sum could leave what float32 is exact for."""
-    exact = weights.exact
-    for name in sorted({k.rpartition(".")[0] for k in exact if k.endswith(".weight")}):
-        weight, bias, shift = (exact[f"{name}.{part}"] for part in ("weight", "bias", "shift"))
-        sums = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1)
-        reach = int((sums * LIMIT + np.abs(bias.astype(np.int64))).max())
-        if reach >= SUM_LIMIT or shift.min() < 0:
-            raise FormatError(f"weights: layer {name} is not exact (sums may reach {reach}); damaged file?")

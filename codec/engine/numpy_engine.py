@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from codec.config import PASSES, POSITIONS, SLOPE
+from codec.config import PASSES, POSITIONS, SLOPE, ceil_div
 from codec.engine.integer_networks import Context, power_of_two, start_y, start_z
 from codec.weights import Weights
 
 
 class NumpyNetworks:
-    """codec.engine.EntropyNetworks."""
+    """protocols.EntropyNetworks."""
 
     def __init__(self, weights: Weights):
         self._config, self._layers = weights.config, NumpyLayers(weights)
@@ -25,7 +25,7 @@ class NumpyNetworks:
 
 
 class NumpyPredictor:
-    """codec.engine.Predictor."""
+    """protocols.Predictor."""
 
     def __init__(self, context: Context[np.ndarray], reduced: np.ndarray, before: list[np.ndarray]):
         self._context, self._reduced, self._before = context, reduced, before
@@ -106,7 +106,7 @@ class NumpyLayers:
 
     def prior(self, row: int, outputs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         values = self._integers["z_prior"][row, outputs].astype(np.float64)[:, None, None]
-        return np.broadcast_to(values, (len(outputs), -(-size[0] // 2), -(-size[1] // 2)))
+        return np.broadcast_to(values, (len(outputs), ceil_div(size[0], 2), ceil_div(size[1], 2)))
 
     def to_phases(self, x: np.ndarray) -> np.ndarray:
         x = np.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2)))

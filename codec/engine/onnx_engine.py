@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import queue
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from codec import telemetry
-from codec.config import PASSES
-from codec.container import LATENT
+from codec.config import LATENT, PASSES
 from codec.engine import onnx_graphs
 from codec.engine.onnx_builder import halves
+from codec.engine.protocols import Networks, Predictor
+from codec.engine.self_test import prove
 from codec.errors import LatError
 from codec.weights import Weights
 
-if TYPE_CHECKING:
-    from codec.engine import Networks, Predictor
-
 KINDS = "yz"  # graphs whose names begin with y or z are compiled together: a tile needs them all
 LARGE = 2048  # latents: half a megapixel
+LIFETIME = 2000  # runs of a graph by OpenVINO: each leaves up to 20 kB behind in the allocator, freed with the graph
 BUILDERS = onnx_graphs.ENCODER | onnx_graphs.DECODER | onnx_graphs.IN_BFLOAT16
 
 
@@ -51,6 +51,7 @@ class Runtime(Protocol):
     name: str
     description: str
     has_bfloat16: bool  # allowed, and fast here
+    ages: bool  # graphs have to be compiled anew after LIFETIME runs
 
     def compile(self, model: bytes, bfloat16: bool) -> Run:
         """A function of inputs by name that threads may call at the same time; in float32, or in bfloat16."""
@@ -58,6 +59,7 @@ class Runtime(Protocol):
 
 class OpenVino:
     name = "openvino"
+    ages = True
 
     def __init__(self, threads: int, float32: bool, streams: int = 1):
         """streams: calls that run at the same time, each with its share of the threads."""
@@ -94,7 +96,7 @@ class OpenVino:
 
 class OnnxRuntime:
     name = "onnxruntime"
-    has_bfloat16 = False
+    ages = has_bfloat16 = False
 
     def __init__(self, threads: int):
         """Any number of calls share the threads."""
@@ -114,30 +116,39 @@ class OnnxRuntime:
 
 
 class OnnxNetworks:
-    """codec.engine.Transforms and EntropyNetworks. A graph is compiled when it is first needed."""
+    """protocols.Transforms and EntropyNetworks. A graph is compiled when it is first needed."""
 
     def __init__(self, weights: Weights, runtime: Runtime):
         self.name, self.description = runtime.name, runtime.description
         self._weights, self._runtime = weights, runtime
         self._compiled: dict[str, Run] = {}
+        self._runs: Counter[str] = Counter()
         self._locks = {name: Lock() for name in BUILDERS}
 
     def run(self, name: str, inputs: dict[str, np.ndarray]) -> Results:
         """What the graph of that name gives, after its compilation."""
-        if name not in self._compiled:
+        run = self._compiled.get(name)
+        if run is None:
             together = [other for other in BUILDERS if other[0] == name[0] in KINDS] or [name]
             with ThreadPoolExecutor(len(together)) as pool:  # it takes a while, and most of it one core
-                list(pool.map(self._compile, together))
-        return self._compiled[name](inputs)
+                run = dict(zip(together, pool.map(self._compile, together)))[name]
+        self._runs[name] += 1
+        if self._runs[name] >= LIFETIME and self._runtime.ages:
+            self._runs[name] = 0
+            self._compiled.pop(name, None)  # those who run it keep it until they are done
+        return run(inputs)
 
-    def _compile(self, name: str) -> None:
+    def _compile(self, name: str) -> Run:
         with self._locks[name]:
-            if name not in self._compiled:
+            run = self._compiled.get(name)
+            if run is None:
                 model = BUILDERS[name](self._weights).SerializeToString()
                 try:
-                    self._compiled[name] = self._runtime.compile(model, name.endswith(onnx_graphs.BFLOAT16))
+                    run = self._runtime.compile(model, name.endswith(onnx_graphs.BFLOAT16))
+                    self._compiled[name] = run
                 except RuntimeError as error:
                     raise LatError(f"{self.description} cannot compile {name}: {error}") from None
+            return run
 
     def array(self, name: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """What a graph gives, where that is one array, to keep."""
@@ -174,7 +185,7 @@ class OnnxNetworks:
 
 
 class OnnxPredictor:
-    """codec.engine.Predictor."""
+    """protocols.Predictor."""
 
     def __init__(self, networks: OnnxNetworks, kind: str, size: tuple[int, int], inputs: dict[str, np.ndarray]):
         self._networks, self._kind = networks, kind
@@ -190,6 +201,38 @@ class OnnxPredictor:
 
     def close(self) -> None:
         self._started.close()
+
+
+def proven_networks(weights: Weights, runtime: Runtime) -> Networks:
+    """All networks by a runtime, but for an entropy model that does not sum exactly: numpy evaluates that."""
+    networks = OnnxNetworks(weights, runtime)
+    entropy = prove(networks, weights)
+    slow = "" if entropy is networks else "; entropy model by numpy, slow"
+    return Networks(networks, entropy, f"{runtime.description}{slow}")
+
+
+class OpenVinoInStreams:
+    """OpenVINO's networks by their number of streams: each compiled and proven once, when it is first needed."""
+
+    def __init__(self, weights: Weights, threads: int, float32: bool, otherwise: Networks | None = None):
+        """otherwise: what takes their place where OpenVINO fails."""
+        self._weights, self._threads, self._float32, self._otherwise = weights, threads, float32, otherwise
+        self._made: dict[int, Networks] = {}
+        self._lock = Lock()
+
+    def __call__(self, streams: int) -> Networks:
+        with self._lock:
+            if streams not in self._made:
+                self._made[streams] = self._make(streams)
+            return self._made[streams]
+
+    def _make(self, streams: int) -> Networks:
+        try:
+            return proven_networks(self._weights, OpenVino(self._threads, self._float32, streams))
+        except (LatError, RuntimeError):
+            if self._otherwise is None:
+                raise
+            return self._otherwise
 
 
 class BySize:

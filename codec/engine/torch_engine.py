@@ -60,7 +60,7 @@ def undisturbed(method: Callable[P, R]) -> Callable[P, R]:
 
 
 class TorchTransforms:
-    """codec.engine.Transforms, on any device."""
+    """protocols.Transforms, on any device."""
 
     @torch.inference_mode(False)  # efforts need gradients by these tensors
     def __init__(self, weights: Weights, threads: int | None = None):

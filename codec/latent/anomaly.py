@@ -24,11 +24,12 @@ import numpy as np
 from PIL import Image
 
 from codec import entropy_model
-from codec.arguments import as_picture
+from codec.arguments import PictureLike, as_picture
 from codec.coder import Codec
-from codec.container import LATENT
+from codec.config import LATENT
 from codec.errors import LatError
 from codec.latent.latents import Latents, step
+from codec.picture.image import to_pillow
 
 QUALITY = 80
 ERROR_QUALITY = 20  # where detail that is hard to predict is already lost
@@ -45,8 +46,8 @@ class Features:
     surprise: np.ndarray
 
 
-def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
-    """Of a Pillow image or a uint8 array.
+def features(codec: Codec, image: PictureLike) -> Features:
+    """Measure a picture.
 
     Raises: LatError.
     """
@@ -55,8 +56,8 @@ def features(codec: Codec, image: Image.Image | np.ndarray) -> Features:
     for box in latents.tiles():
         y = latents.y_hat[(None, ..., *box.slices)]
         excess = np.zeros_like(y)
-        z_hat = codec.tiles.quantise_z(codec.engine.transforms.hyper_analyse(y, latents.row), latents.row).values
-        passes = codec.tiles.entropy.y(z_hat, latents.row, box.height, box.width)
+        z_hat = codec.learned.hyper_latents(y, latents.row).values
+        passes = codec.tile_coder.entropy.y(z_hat, latents.row, box.height, box.width)
         for t in passes:
             mu, _ = passes.predict()
             residual = entropy_model.gather(y, t) - passes.mu  # of every latent, also of those without a symbol
@@ -75,7 +76,7 @@ class Reference(Protocol):
     def __init__(self, normal: Sequence[Any]): ...
 
     @staticmethod
-    def measure(codec: Codec, image: Image.Image | np.ndarray) -> Any: ...
+    def measure(codec: Codec, image: PictureLike) -> Any: ...
 
     def distance(self, found: Any) -> np.ndarray: ...
 
@@ -98,7 +99,7 @@ class Scene:
         self.variance = (len(stack) * own + PRIOR * pooled) / (len(stack) + PRIOR) + 1e-6
 
     @staticmethod
-    def measure(codec: Codec, image: Image.Image | np.ndarray) -> Features:
+    def measure(codec: Codec, image: PictureLike) -> Features:
         """Raises: LatError."""
         return features(codec, image)
 
@@ -137,24 +138,30 @@ def threshold(kind: type[Reference], normal: Sequence, false_alarms: float) -> f
     return float(np.quantile(scores, 1 - false_alarms))
 
 
-def reconstruction_error(codec: Codec, image: Image.Image | np.ndarray) -> np.ndarray:
+def reconstruction_error(codec: Codec, image: PictureLike) -> np.ndarray:
     """Squared error (H, W) of the pixels of each latent, after coding at ERROR_QUALITY, mean over channels.
 
     Raises: LatError.
     """
     picture = as_picture(image)
-    original = picture.pixels[:, :, : 1 if picture.mode in ("L", "LA") else 3].astype(np.float32)
-    decoded = np.asarray(Latents.from_image(codec, picture.pixels, ERROR_QUALITY).to_image(codec), np.float32)
+    original = picture.pixels[:, :, : 1 if picture.mode in ("L", "LA") else 3]
+    decoded = np.asarray(Latents.from_image(codec, original, ERROR_QUALITY).to_image(codec), np.float32)
     error = ((original - decoded.reshape(original.shape)) ** 2).mean(2)
     error = np.pad(error, [(0, -n % LATENT) for n in error.shape], mode="edge")
     return error.reshape(error.shape[0] // LATENT, LATENT, -1, LATENT).mean((1, 3))
 
 
-def overlay(image: Image.Image, values: np.ndarray, low: float, high: float, cell: int = LATENT) -> Image.Image:
-    """The picture in grey, with a red veil from `low` (none) to `high` (full) of a map (H, W) of squares of `cell`."""
+def overlay(image: PictureLike, values: np.ndarray, low: float, high: float, cell: int = LATENT) -> Image.Image:
+    """The picture in grey, with a red veil from `low` (none) to `high` (full) of a map (H, W) of squares of `cell`.
+
+    Metadata stay, but for a profile that describes other colours.
+    """
+    picture = as_picture(image)
+    shown = to_pillow(picture.pixels, {})
     veil = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    width, height = (-(-n // cell) * cell for n in image.size)
+    width, height = (-(-n // cell) * cell for n in shown.size)
     smooth = Image.fromarray((veil * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
-    alpha = np.asarray(smooth.crop((0, 0, *image.size)), np.float32)[:, :, None] / 255 * 0.8
-    grey = np.asarray(image.convert("L").convert("RGB"), np.float32)
-    return Image.fromarray((grey * (1 - alpha) + np.array([235.0, 40, 30]) * alpha).astype(np.uint8))
+    alpha = np.asarray(smooth.crop((0, 0, *shown.size)), np.float32)[:, :, None] / 255 * 0.8
+    grey = np.asarray(shown.convert("L").convert("RGB"), np.float32)
+    pixels = (grey * (1 - alpha) + np.array([235.0, 40, 30]) * alpha).astype(np.uint8)
+    return to_pillow(pixels, {key: value for key, value in picture.metadata.items() if key != "icc"})

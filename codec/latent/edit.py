@@ -9,16 +9,20 @@ does (brightness). Applied with a strength; 1 is the change of the pairs, negati
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from codec import weights
+from codec.arguments import as_picture
 from codec.coder import Codec
+from codec.container import MODES
 from codec.errors import LatError, MissingModelError
 from codec.latent.latents import Latents, step
+from codec.picture.image import Picture, rounded
+from codec.picture.metadata import orientation, reoriented
 
 MIN_VARIANCE = 1e-6  # of a channel, below which its scale is not fitted
 
@@ -32,11 +36,33 @@ class Direction:
 
 
 def blend(codec: Codec, a: Latents, b: Latents, t: float) -> Latents:
-    """(1 − t)·a + t·b; t beyond 0 … 1 extrapolates. b is brought to a's rate row; sizes must agree.
+    """(1 − t)·a + t·b; t beyond 0 … 1 extrapolates. b is brought to a's rate row and orientation; metadata are a's.
 
     It looks like a cross-fade of pixels, because most of g_s is linear; only fine texture stays sharper.
+    Raises: LatError where the sizes differ.
     """
-    return a * (1 - t) + b.at_row(codec, a.row) * t
+    b = stored_like(codec, b, a)
+    if (a.width, a.height) != (b.width, b.height):
+        raise LatError(f"{a.width} × {a.height} and {b.width} × {b.height} pixels do not blend: make them one size")
+    mixed, kept = a * (1 - t) + b.at_row(codec, a.row) * t, a.metadata
+    mode = a.mode if a.mode == b.mode else "RGB"
+    if mode != a.mode:  # a profile for grey does not describe colours
+        kept = {key: value for key, value in kept.items() if key != "icc"}
+    if a.alpha is None and b.alpha is None:
+        return replace(mixed, mode=mode, metadata=kept)
+    opaque = np.full((a.height, a.width), 255, np.uint8)
+    alphas = [opaque if x.alpha is None else x.alpha for x in (a, b)]
+    return replace(mixed, mode=mode, metadata=kept, alpha=rounded(alphas[0] * (1 - t) + alphas[1] * t))
+
+
+def stored_like(codec: Codec, latents: Latents, other: Latents) -> Latents:
+    """The same picture stored for the orientation of another one, with its metadata: itself, or by way of pixels."""
+    before, after = (orientation(x.metadata) for x in (latents, other))
+    if before == after:
+        return latents
+    pixels = reoriented(as_picture(latents.to_image(codec), exact=True).pixels, before, after)
+    turned = Latents.from_image(codec, Picture(pixels, MODES[pixels.shape[2] - 1]), codec.cfg.quality(latents.row))
+    return replace(turned, metadata=other.metadata)
 
 
 def apply(codec: Codec, latents: Latents, direction: Direction, strength: float) -> Latents:

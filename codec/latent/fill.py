@@ -8,28 +8,30 @@ on latents shows their grid (bench/EXPERIMENTS.md).
 
 from __future__ import annotations
 
+from numbers import Integral
+from operator import index
+
 import numpy as np
 from PIL import Image
 
-from codec.arguments import as_picture
+from codec.arguments import PictureLike, as_picture
 from codec.errors import LatError
+from codec.picture import metadata
 from codec.picture.image import rounded, to_pillow
-from codec.tiles import Box
+from codec.tiles import Box, box_within
 
 ROUNDS = 40  # of relaxation at each size: within 0.001 dB of the exact membrane in holes of 32 pixels
 RELAX = 1.8  # of each step's length, as in successive over-relaxation
 
 
-def fill(image: Image.Image | np.ndarray, box: tuple[int, int, int, int]) -> Image.Image:
+def fill(image: PictureLike, box: tuple[int, int, int, int]) -> Image.Image:
     """The picture with the pixels in a box (left, top, right, bottom) made up from its border; all others stay.
 
     Raises: LatError where the box leaves the picture or leaves nothing of it.
     """
-    picture, inside = as_picture(image), Box(*box)
+    picture = as_picture(image)
     height, width = picture.pixels.shape[:2]
-    bounds = Box(0, 0, width, height)
-    if inside & bounds != inside or not inside.width * inside.height:
-        raise LatError(f"box {box} is empty or leaves the picture of {width} × {height}")
+    inside, bounds = box_within(box, width, height), Box(0, 0, width, height)
     if inside == bounds:
         raise LatError("nothing is known of this picture: use sample")
     window, pixels = inside.grow(1, bounds), picture.pixels.copy()
@@ -39,8 +41,13 @@ def fill(image: Image.Image | np.ndarray, box: tuple[int, int, int, int]) -> Ima
     return to_pillow(pixels, picture.metadata)
 
 
-def outpaint(image: Image.Image | np.ndarray, by: int) -> Image.Image:
-    """The picture with `by` more pixels on every side."""
+def outpaint(image: PictureLike, by: int) -> Image.Image:
+    """The picture with `by` more pixels on every side.
+
+    Raises: LatError where that is no whole number above 0.
+    """
+    if not isinstance(by, Integral) or by < 1:
+        raise LatError(f"cannot go on by {by!r} pixels: need a whole number above 0")
     picture = as_picture(image)
     pixels = np.pad(picture.pixels, ((by, by), (by, by), (0, 0)))
     missing = np.ones(pixels.shape[:2], bool)
@@ -48,27 +55,39 @@ def outpaint(image: Image.Image | np.ndarray, by: int) -> Image.Image:
     return to_pillow(rounded(membrane(pixels.astype(np.float32), missing)), picture.metadata)
 
 
-def paste(image: Image.Image | np.ndarray, patch: Image.Image | np.ndarray, at: tuple[int, int]) -> Image.Image:
+def paste(image: PictureLike, patch: PictureLike, at: tuple[int, int]) -> Image.Image:
     """`patch` over a picture with its top left corner at `at` (x, y), its light and colour made to fit at the border.
 
-    The difference along the border is carried on inside as a membrane and added (Pérez et al. 2003).
+    The difference along the border is carried on inside as a membrane and added (Pérez et al. 2003). Where the patch
+    is transparent, what is under it shows. A patch of another orientation is turned first, so that both are seen
+    upright; `at` counts pixels as the picture stores them.
     Raises: LatError where the patch leaves the picture.
     """
     picture, over = as_picture(image), as_picture(patch)
-    colour = over.pixels[:, :, : 1 if over.mode in ("L", "LA") else 3].astype(np.float32)
+    turns = metadata.orientation(over.metadata), metadata.orientation(picture.metadata)
+    patched = metadata.reoriented(over.pixels, *turns).astype(np.float32)
+    colour = patched[:, :, : 1 if over.mode in ("L", "LA") else 3]
     channels = 1 if picture.mode in ("L", "LA") else 3
     if channels == 1:
         colour = colour.mean(2, keepdims=True)
     height, width = colour.shape[:2]
-    box = Box(at[0], at[1], at[0] + width, at[1] + height)
-    if box & Box(0, 0, picture.pixels.shape[1], picture.pixels.shape[0]) != box:
-        size = f"{picture.pixels.shape[1]} × {picture.pixels.shape[0]}"
-        raise LatError(f"a patch of {width} × {height} at {at[0]}, {at[1]} leaves the picture of {size}")
+    try:
+        x, y = (index(value) for value in at)
+    except (TypeError, ValueError):
+        raise LatError(f"the place of a patch must be two whole numbers, got {at!r}") from None
+    box = box_within((x, y, x + width, y + height), picture.pixels.shape[1], picture.pixels.shape[0], "patch at")
     pixels = picture.pixels.copy()
-    under = pixels[box.slices][:, :, :channels]
+    under = pixels[box.slices][:, :, :channels].astype(np.float32)
     missing = np.zeros((height, width), bool)
     missing[1:-1, 1:-1] = True
-    pixels[box.slices][:, :, :channels] = rounded(colour + membrane(under - colour, missing))
+    fitted = colour + membrane(under - colour, missing)
+    opaque = np.ones((height, width, 1), np.float32)
+    above = patched[:, :, -1:] / 255 if "A" in over.mode else opaque
+    below = pixels[box.slices][:, :, -1:].astype(np.float32) / 255 if "A" in picture.mode else opaque
+    opacity = above + below * (1 - above)
+    pixels[box.slices][:, :, :channels] = rounded(under + (fitted - under) * above / np.maximum(opacity, 1e-6))
+    if "A" in picture.mode:
+        pixels[box.slices][:, :, -1:] = rounded(255 * opacity)
     return to_pillow(pixels, picture.metadata)
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from codec.coder import Codec
-from codec.container import HYPER, LATENT
+from codec.config import HYPER, LATENT, ceil_div
 from codec.entropy_model import Passes
+from codec.errors import LatError
 from codec.latent.latents import Latents
 from codec.rans import Tables
 from codec.settings import QUALITY
@@ -23,18 +24,18 @@ def sample(
 ) -> Latents:
     """Latents of a picture that the model made up; the same for the same seed and weights on every machine."""
     if not (width > 0 and height > 0 and 0 <= temperature <= 4):
-        raise ValueError(f"cannot sample {width} × {height} pixels at temperature {temperature}")
+        raise LatError(f"cannot sample {width} × {height} pixels at temperature {temperature}")
     random = np.random.default_rng(seed)
     row = codec.cfg.row(quality)
-    grid = -(-height // LATENT), -(-width // LATENT)
+    grid = ceil_div(height, LATENT), ceil_div(width, LATENT)
     y_hat = np.empty((codec.cfg.latents, *grid), np.float32)
-    z_hat = np.empty((codec.cfg.hyper, *(-(-n // HYPER) for n in grid)), np.float32)
+    z_hat = np.empty((codec.cfg.hyper, *(ceil_div(n, HYPER) for n in grid)), np.float32)
     frame = Latents(y_hat, row, width, height, codec.fingerprint, "RGB", z_hat)
-    entropy = codec.tiles.entropy
+    coder = codec.tile_coder
     for box in frame.tiles():
         hyper = hyper_box(box)
-        z = draw(entropy.z(row, hyper.height, hyper.width), codec.tiles.z_tables, random, temperature)
-        y = draw(entropy.y(z, row, box.height, box.width), codec.tiles.y_tables[0], random, temperature)
+        z = draw(coder.entropy.z(row, hyper.height, hyper.width), coder.tables.z, random, temperature)
+        y = draw(coder.entropy.y(z, row, box.height, box.width), coder.tables.y[0], random, temperature)
         z_hat[(..., *hyper.slices)], y_hat[(..., *box.slices)] = z[0], y[0]
     return frame
 

@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from codec.arguments import as_picture
+from codec.arguments import PictureLike, as_picture
 from codec.coder import Codec, Progress
-from codec.container import LATENT
+from codec.config import LATENT, is_within
 from codec.errors import LatError
 from codec.latent.latents import Latents
 from codec.picture.image import rounded, to_pillow
@@ -35,12 +35,10 @@ JPEG_SIGMA = 3.3  # times the root of the mean quantisation step: the same, for 
 PROJECTIONS = 2  # rounds of making an enlarged picture shrink to the given one
 
 
-def denoise(
-    codec: Codec, image: Image.Image | np.ndarray, sigma: float, progress: Progress | None = None
-) -> Image.Image:
+def denoise(codec: Codec, image: PictureLike, sigma: float, progress: Progress | None = None) -> Image.Image:
     """Without its noise of standard deviation `sigma`, in grey levels 0 … 255. Alpha and metadata stay.
 
-    Raises: LatError; ValueError for a σ that is not positive.
+    Raises: LatError.
     """
     picture = as_picture(image)
     colour, alpha = parted(picture.pixels)
@@ -53,7 +51,7 @@ def deblock(codec: Codec, jpeg: bytes, progress: Progress | None = None) -> Imag
     Raises: LatError where it is no JPEG of grey or YCbCr.
     """
     luma, table, chroma_step = coefficients(jpeg)
-    picture = as_picture(Image.open(io.BytesIO(jpeg)))
+    picture = as_picture(Image.open(io.BytesIO(jpeg), formats=["JPEG"]))
     before = picture.pixels.astype(np.float32)
     x = spun(codec, picture.pixels, JPEG_SIGMA * math.sqrt(table[:3, :3].mean()), progress)
     if picture.mode == "L":
@@ -65,7 +63,7 @@ def deblock(codec: Codec, jpeg: bytes, progress: Progress | None = None) -> Imag
     return joined(x, None, picture.metadata)
 
 
-def upscale(codec: Codec, image: Image.Image | np.ndarray, progress: Progress | None = None) -> Image.Image:
+def upscale(codec: Codec, image: PictureLike, progress: Progress | None = None) -> Image.Image:
     """Twice the size: of the pictures that bicubic shrinking makes this one of, about the likeliest.
 
     Raises: LatError.
@@ -89,10 +87,10 @@ def upscale(codec: Codec, image: Image.Image | np.ndarray, progress: Progress | 
 def row_of_noise(codec: Codec, sigma: float) -> int:
     """The rate row whose λ takes errors for noise of this σ.
 
-    Raises: ValueError.
+    Raises: LatError.
     """
-    if not 0 < sigma <= 255:
-        raise ValueError(f"noise must have a σ above 0 and up to 255 grey levels, got {sigma}")
+    if not is_within(sigma, 0, 255) or sigma == 0:
+        raise LatError(f"noise must have a σ above 0 and up to 255 grey levels, got {sigma!r}")
     wanted, cfg = 3 / (2 * math.log(2) * sigma**2), codec.cfg
     place = math.log(wanted / cfg.lambda_min) / math.log(cfg.lambda_max / cfg.lambda_min)  # λ rises geometrically
     return round(min(max(place, 0), 1) * (cfg.rates - 1))

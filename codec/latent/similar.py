@@ -13,12 +13,12 @@ import numpy as np
 
 from codec import container
 from codec.coder import Codec
-from codec.config import PASSES
+from codec.config import LATENT, PASSES
 from codec.latent.latents import step
 from codec.tiles import latent_bounds, tile_box
 
 GRID = 6
-TOLD = 2  # passes to decode
+PASSES_DECODED = 2
 DUPLICATE = 0.945  # similarity from which two files are called the same picture (bench/results/similar.json)
 
 
@@ -27,17 +27,17 @@ def descriptor(codec: Codec, data: bytes) -> np.ndarray:
 
     Raises: LatError and its kinds.
     """
-    parsed = codec.learned(container.parse(data))
+    parsed = codec.learned.with_latents(container.parse(data))
     header, bounds = parsed.header, latent_bounds(parsed.header)
-    codec.require(header)
+    codec.learned.require(header)
     channels = mean_channels(codec)
     known = np.empty((len(channels), bounds.height, bounds.width), np.float32)
     for index in range(len(parsed.tiles)):
-        tile, box = codec.tiles.decode(parsed, index, passes=TOLD), tile_box(header, index)
+        tile, box = codec.tile_coder.decode(parsed, index, passes=PASSES_DECODED), tile_box(header, index)
         known[(..., *box.slices)] = tile.y_hat[0, channels] * step(codec, tile.row)[channels]
     black = np.add.outer(np.arange(bounds.height), np.arange(bounds.width)) % 2 == 0
     around = neighbour_sum(known * black) / np.maximum(neighbour_sum(black[None].astype(np.float32)), 1)
-    pooled = pool(np.where(black, known, around), header.height / container.LATENT, header.width / container.LATENT)
+    pooled = pool(np.where(black, known, around), header.height / LATENT, header.width / LATENT)
     pooled -= pooled.mean((1, 2), keepdims=True)
     vector = pooled.reshape(-1)
     return vector / max(float(np.linalg.norm(vector)), 1e-9)

@@ -22,9 +22,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from codec.arguments import as_picture
+from codec.arguments import PictureLike, as_picture
 from codec.coder import Codec
-from codec.container import LATENT
+from codec.config import LATENT
 from codec.errors import LatError
 from codec.latent.latents import Latents
 
@@ -54,7 +54,7 @@ class Surface:
         self.usual = [by_border([s[i] for s in signs]) for i in range(3)]
 
     @staticmethod
-    def measure(codec: Codec, image: Image.Image | np.ndarray) -> Spectra:
+    def measure(codec: Codec, image: PictureLike) -> Spectra:
         """Raises: LatError."""
         picture = as_picture(image)
         pixels = picture.pixels[:, :, : 1 if picture.mode in ("L", "LA") else 3]

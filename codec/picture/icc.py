@@ -1,4 +1,4 @@
-"""ICC profiles for pictures that say their colours in other words: gAMA, cHRM and cICP chunks of PNG.
+"""ICC profiles for pictures that say their colours in other words: chromaticities and gamma, or code points (CICP).
 
 An ICC profile is what every other format and viewer knows. ICC.1:2022 is the specification; cICP is ITU-T H.273.
 """
@@ -39,7 +39,7 @@ def hlg(v: np.ndarray) -> np.ndarray:
     return np.minimum((scene / scene[np.searchsorted(v, 0.75)]) ** 1.2, 1)
 
 
-Curve = float | Callable[[np.ndarray], np.ndarray] | None  # a power, samples, or None for that of sRGB
+Curve = float | bytes | Callable[[np.ndarray], np.ndarray] | None  # a power, a tag, samples, or None for that of sRGB
 TRANSFERS: dict[int, Curve] = {1: None, 4: 2.2, 5: 2.8, 6: None, 8: 1.0, 13: None, 14: None, 15: None, 16: pq, 18: hlg}
 
 
@@ -60,6 +60,31 @@ def of_cicp(chunk: bytes, grey: bool) -> bytes | None:
     return profile(primaries, transfer, grey, chunk[:4])
 
 
+def fitting(found: bytes, grey: bool) -> bytes | None:
+    """A profile for pixels that are grey, or colours: itself, or one with the same tones; None where there is none.
+
+    Only for grey pictures: their tones are all that counts. What is no ICC profile is left as it is.
+    """
+    sense = found[16:20]
+    if found[36:40] != b"acsp" or sense == (b"GRAY" if grey else b"RGB "):
+        return found
+    curves = {tag_of(found, key) for key in ((b"rTRC", b"gTRC", b"bTRC") if grey else (b"kTRC",))}
+    curve = curves.pop()
+    if curves or curve is None or sense not in (b"GRAY", b"RGB ") or found[20:24] != b"XYZ ":
+        return None
+    return profile(SRGB, curve, grey)
+
+
+def tag_of(found: bytes, key: bytes) -> bytes | None:
+    """What a tag of a profile holds."""
+    count = min(int.from_bytes(found[128:132], "big"), 100)
+    for at in range(132, min(132 + 12 * count, len(found) - 11), 12):
+        if found[at : at + 4] == key:
+            start, size = struct.unpack_from(">II", found, at + 4)
+            return found[start : start + size] if start + size <= len(found) else None
+    return None
+
+
 def profile(chromaticity: tuple[float, ...], curve: Curve, grey: bool, cicp: bytes | None = None) -> bytes | None:
     """An ICC profile (version 4.4) for a display with these colours; None where they are impossible."""
     white, *colours = (np.array([x, y, 1 - x - y]) / max(y, 1e-9) for x, y in zip(*[iter(chromaticity)] * 2))
@@ -70,7 +95,7 @@ def profile(chromaticity: tuple[float, ...], curve: Curve, grey: bool, cicp: byt
         adapted = np.linalg.inv(BRADFORD) @ cones @ BRADFORD
     except np.linalg.LinAlgError:
         return None
-    tags = {b"desc": text("lat: from the colours of a PNG"), b"cprt": text("No copyright"), b"wtpt": xyz(D50)}
+    tags = {b"desc": text("lat: the colours that the file declared"), b"cprt": text("No copyright"), b"wtpt": xyz(D50)}
     if grey:
         tags[b"kTRC"] = tone(curve)
     else:
@@ -104,7 +129,9 @@ def text(value: str) -> bytes:
 
 
 def tone(curve: Curve) -> bytes:
-    """A tone curve: of sRGB, a power, or 1024 samples."""
+    """A tone curve: of sRGB, a power, 1024 samples, or one that is there."""
+    if isinstance(curve, bytes):
+        return curve
     if curve is None:
         return (
             b"para"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -11,8 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 from codec import kinds
 from codec.errors import LatError, LimitError, reason
-from codec.picture import metadata, samples
-from codec.picture.alpha import without_hidden_colours
+from codec.picture import alpha, colours, complete, corrections, declared, metadata, samples, unreadable
+from codec.picture.declared import Declared
 from codec.settings import MAX_PIXELS
 
 NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # tags of TIFF
@@ -46,19 +47,32 @@ def open_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
     Raises: LatError, LimitError (before pixels are decoded).
     """
     kinds.register_plugins()
+    data = source.read_bytes() if isinstance(source, Path) else source.read()
+    said = declared.declare(data)
+    refuse_large(said.pixels, f"a picture of {said.pixels} pixels in it", name, max_pixels)
     try:
-        image = Image.open(source)
+        image = Image.open(io.BytesIO(said.mended or data), formats=kinds.picture_formats())
     except UnidentifiedImageError:
-        raise LatError(f"{name}: {kinds.unknown(name)}") from None
+        raise LatError(f"{name}: {unreadable.why(data, said, name)}") from None
     except Image.DecompressionBombError as error:
-        raise LimitError(f"{name}: {error} PIL.Image.MAX_IMAGE_PIXELS is Pillow's limit") from None
+        raise too_large(name, error) from None
     except Exception as error:  # Pillow's plugins raise what their libraries do
-        raise LatError(f"{name}: cannot be read: {reason(error)}") from None
-    if image.width * image.height > max_pixels:
-        size = f"{image.width} × {image.height}"
-        raise LimitError(f"{name}: {size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
+        raise LatError(f"{name}: {unreadable.why(data, said, name, reason(error))}") from None
+    refuse_large(image.width * image.height, f"{image.width} × {image.height}", name, max_pixels)
     refuse_thumbnail(image, name)
+    declared.keep(image, said)
     return image
+
+
+def refuse_large(pixels: int, size: str, name: str, max_pixels: int) -> None:
+    """Raises: LimitError."""
+    if pixels > max_pixels:
+        raise LimitError(f"{name}: {size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
+
+
+def too_large(name: str, error: Image.DecompressionBombError) -> LimitError:
+    """Pillow's own limit, which in `lat` is that of the command, but in Python is the caller's."""
+    return LimitError(f"{name}: {error} Raise --max-pixels, or in Python PIL.Image.MAX_IMAGE_PIXELS, if you trust it")
 
 
 def refuse_thumbnail(image: Image.Image, name: str) -> None:
@@ -68,7 +82,8 @@ def refuse_thumbnail(image: Image.Image, name: str) -> None:
     """
     tags = getattr(image, "tag_v2", {})
     reduced = tags.get(NEW_SUBFILE_TYPE, 0) & 1
-    if DNG_VERSION in tags or reduced or kinds.RAW.fullmatch(Path(name).suffix):
+    named_raw = image.format == "TIFF" and kinds.RAW.fullmatch(Path(name).suffix)
+    if DNG_VERSION in tags or reduced or named_raw:
         size = f"{image.width} × {image.height}"
         raise LatError(f"{name}: is {kinds.DEVELOP}; its first picture of {size} is only a preview")
 
@@ -81,7 +96,7 @@ def frames(image: Image.Image, name: str = "image") -> int:
     if getattr(image, "fp", None) is None:  # loaded, and its file closed
         return 1
     try:
-        return int(getattr(image, "n_frames", 1))
+        return max(int(getattr(image, "n_frames", 1)), declared.of(image).pictures)
     except Exception as error:  # as in `open_image`
         raise LatError(f"{name}: damaged image: {reason(error)}") from None
 
@@ -92,46 +107,93 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     Colours under full transparency are replaced by ones that cost little, but with `exact`.
     Raises: LatError.
     """
+    said = declared.of(image)
+    if said.fault:
+        raise LatError(f"{name}: {said.format}: {said.fault}")
     count, raw = frames(image, name), samples.raw_modes(image)
-    try:
-        metadata.colour_chunk(image)
-        image.load()
-    except Exception as error:  # as in `open_image`; ValueError for an image that was closed
-        raise LatError(f"{name}: damaged image: {reason(error)}") from None
-    if 0 in image.size:
-        raise LatError(f"{name}: {image.width} × {image.height} has no pixels")
-    notes = [f"only the first of {count} frames is kept"] if count > 1 else []
+    keyed = isinstance(image.info.get("transparency"), (int, tuple))
+    no_opacity = alpha.other_meaning(image)
+    image, said = load(image, said, name)
+    notes = (
+        [f"only the first of {count} frames is kept"]
+        if count > 1 and said.pictures == 1 and said.format != "JPEG"
+        else []
+    )
     found, dropped = metadata.read(image)
-    image, changed = eight_bit(image, raw, name)
+    own, grey = "icc_profile" in image.info, plain_mode(image) in ("L", "LA")
+    dropped += colours.complete(found, said, own, grey)
+    image, changed = eight_bit(image, raw, said, name)
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         changed.append(f"{image.mode} is converted to RGB")
         if found.pop("icc", None):  # it describes the inks, not the RGB that is left
             changed.append("the ICC profile is dropped with it")
     target = plain_mode(image)
-    if image.mode != target:
-        image = image.convert(target)
+    try:
+        image = image if image.mode == target else image.convert(target)
+    except Exception as error:  # a transparent value that the mode cannot have
+        raise LatError(f"{name}: cannot be converted to {target}: {reason(error)}") from None
     pixels = np.asarray(image)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if target in ("LA", "RGBA") and not exact:
-        pixels = without_hidden_colours(pixels)
+    if target in ("LA", "RGBA") and no_opacity:
+        pixels, target = pixels[:, :, :-1], target[:-1]
+        dropped.append(f"{no_opacity} is dropped")
+    elif target in ("LA", "RGBA") and not exact:
+        pixels, replaced = alpha.without_hidden_colours(pixels, keyed)
+        dropped += [replaced] if replaced else []
+    notes += [*said.blemishes, *declared.dropped(said)]
     return Picture(pixels, target, found, notes + changed + dropped, changed[0] if changed else None)
 
 
-def eight_bit(image: Image.Image, raw: str, name: str) -> tuple[Image.Image, list[str]]:
+def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, Declared]:
+    """Decode the pixels; from a mended copy, where only a checksum of them is wrong.
+
+    Raises: LatError.
+    """
+    file = getattr(image, "fp", None)
+    data = whole(file) if said.format == "JPEG" and file is not None else b""
+    corrections.before_loading(image, said)
+    try:
+        image.load()
+    except Image.DecompressionBombError as error:  # of a picture inside the file
+        raise too_large(name, error) from None
+    except Exception as error:  # as in `open_image`; ValueError for an image that was closed
+        mended = declared.mend(said, file)
+        if mended is None:
+            damage = f" ({'; '.join(said.blemishes)})" if said.blemishes else ""
+            raise LatError(f"{name}: damaged image: {reason(error)}{damage}") from None
+        again = open_image(io.BytesIO(mended), name, image.width * image.height)
+        return load(again, replace(said, blemishes=(*said.blemishes, declared.MENDED)), name)
+    if data and (share := complete.missing(np.asarray(image), data)):
+        raise LatError(f"{name}: JPEG: its scan data end early: {share:.0%} of the picture is missing")
+    if 0 in image.size:
+        raise LatError(f"{name}: {image.width} × {image.height} has no pixels")
+    return image, said
+
+
+def whole(file: BinaryIO) -> bytes:
+    """All of an open file, which stays where it is."""
+    at = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(at)
+    return data
+
+
+def eight_bit(image: Image.Image, raw: str, said: Declared, name: str) -> tuple[Image.Image, list[str]]:
     """A loaded image with samples of 8 bits, and notes. `raw`: `samples.raw_modes` before it was loaded.
 
     Raises: LatError.
     """
-    if samples.is_deep(image):
-        try:
-            return samples.reduced(image, raw)
-        except LatError as error:
-            raise LatError(f"{name}: {error}") from None
-    transparent = samples.transparent_value(image.info, raw)
-    if transparent != image.info.get("transparency"):
-        image = image.copy()
-        image.info["transparency"] = transparent
-    return image, ["16-bit samples are reduced to 8 bits"] if samples.is_16_bit(image, raw) else []
+    if not samples.is_deep(image):
+        transparent = samples.transparent_value(image.info, raw)
+        if transparent != image.info.get("transparency"):
+            image = image.copy()
+            image.info.pop("transparency", None)
+            image.info |= {} if transparent is None else {"transparency": transparent}
+    try:
+        return corrections.eight_bit(image, raw, said)
+    except LatError as error:
+        raise LatError(f"{name}: {error}") from None
 
 
 def plain_mode(image: Image.Image) -> str:

@@ -6,7 +6,6 @@ captions and copyright of PNG, IPTC and TIFF) goes into the text chunk, as a JSO
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
@@ -17,23 +16,38 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, IptcImagePlugin
 
-from codec.picture import icc
+from codec.picture import icc, xmp
 
 XMP_KEY = "XML:com.adobe.xmp"
 INFO = {"icc": "icc_profile", "exif": "exif", "xmp": "xmp"}  # ours -> Pillow's
 KINDS = (*INFO, "text")
 ORIENTATION = 0x0112
+INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # types of EXIF, for `struct`
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
+NUMBERS = {1: "B", 3: "H", 4: "I", 5: "I", 6: "b", 8: "h", 9: "i", 10: "i"}  # types of TIFF; 5 and 10 are fractions
 TEXT_LIMIT = 2**20  # bytes of text
+DPI_LIMIT = 65535  # what a JPEG can hold
+TYPES: dict[str, type | tuple[type, ...]] = {  # of what Pillow has in `info` under these names
+    "transparency": (int, tuple, bytes),
+    "gamma": (int, float),
+    "chromaticity": tuple,
+    "aspect": tuple,
+    "cicp": bytes,
+    "icc_profile": bytes,
+    "exif": bytes,
+    "xmp": (bytes, str),
+    XMP_KEY: (bytes, str),
+}
+RENAMED = "text:"
+OTHERS = {"dpi", "srgb", "duration", "loop", "background", "version", "extension", "Raw profile type exif"}
 IPTC = {(2, 5): "Title", (2, 80): "Author", (2, 116): "Copyright", (2, 120): "Description"}
 TIFF_TAGS = (270, 271, 272, 305, 306, 315, 33432)  # description, make, model, software, date, artist, copyright
 TIFF_IFDS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-SEGMENTS = {"APP0", "APP1", "APP13", "APP14", "COM"}  # of JPEG: read elsewhere, or about the coding
 
 
 def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
     """{"icc", "exif", "xmp", "text"} of a loaded picture, as far as it has them, and notes on what is dropped."""
-    info = image.info
+    info = typed(image.info)
     notes: list[str] = []
     found = {"icc": info.get("icc_profile"), "exif": info.get("exif")}
     found["xmp"] = info.get("xmp") or info.get(XMP_KEY)
@@ -44,10 +58,10 @@ def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
         found["exif"] = found["exif"] or exif_of_tiff(image)
     if not found["icc"]:
         grey = image.mode in ("1", "L", "LA", "I;16", "I")
-        found["icc"] = icc_of_png(info, grey, notes)
+        found["icc"] = icc_of_png(info, grey)
     credits = iptc(image)
     words = credits | words
-    if resolution := dpi(info, found["exif"]):
+    if resolution := dpi(info, None if image.format == "LAT" else found["exif"]):
         words["dpi"] = resolution
     if "aspect" in info and len(set(info["aspect"])) > 1:
         notes.append("pixels that are not square become square")
@@ -56,8 +70,10 @@ def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
         words = {}
     if credits or has_iptc(image):
         notes.append("IPTC is dropped but for title, author, copyright and description")
-    if others := other_segments(image):
-        notes.append(f"dropped JPEG segments: {', '.join(others)}")
+    if found["xmp"]:
+        packet = found["xmp"].encode() if isinstance(found["xmp"], str) else found["xmp"]
+        found["xmp"], changed = xmp.without_promises(packet)
+        notes += [changed] if changed else []
     found["text"] = json.dumps(words, ensure_ascii=False).encode("utf-8", "replace") if words else None
     kept = {key: v.encode() if isinstance(v, str) else bytes(v) for key, v in found.items() if v}
     if image.format is None:  # made from another: whoever turned it left the old tag in `info`
@@ -67,21 +83,60 @@ def read(image: Image.Image) -> tuple[dict[str, bytes], list[str]]:
     return kept, notes
 
 
+def with_words(metadata: dict[str, bytes], words: dict[str, Any]) -> None:
+    """Put words into the text of a picture, and take those out that are None or empty."""
+    try:
+        text = json.loads(metadata.pop("text", b"{}"))
+    except ValueError:
+        text = {}
+    text = {key: value for key, value in ((text if isinstance(text, dict) else {}) | words).items() if value}
+    if text:
+        metadata["text"] = json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")
+
+
 def to_info(metadata: dict[str, bytes]) -> dict:
-    """Metadata of a .lat file as Pillow's `info`."""
+    """Metadata of a .lat file as Pillow's `info`; words under a name that means something to Pillow get another one."""
     info: dict[str, Any] = {name: metadata[key] for key, name in INFO.items() if key in metadata}
-    if "text" in metadata:
-        text = metadata["text"].decode("utf-8", "replace")
-        try:
-            words = json.loads(text)
-        except ValueError:
-            words = {"comment": text}
-        if isinstance(words, dict):
-            info |= {k: v for k, v in words.items() if isinstance(v, str) and k not in INFO.values()}
-            numbers = words.get("dpi")
-            if isinstance(numbers, list) and len(numbers) == 2 and all(isinstance(n, (int, float)) for n in numbers):
-                info["dpi"] = tuple(numbers)
+    for key, value in words_of(metadata.get("text", b"")).items():
+        if isinstance(value, str):
+            info[RENAMED + key if key in TYPES or key in OTHERS else whole(key)] = whole(value)
+        elif key == "dpi" and isinstance(value, list) and is_dpi(value):
+            info["dpi"] = tuple(value)
     return info
+
+
+def keyword(key: str) -> str:
+    """The name that words in `info` had before `to_info` gave them another one."""
+    name = key.removeprefix(RENAMED)
+    return name if name in TYPES or name in OTHERS else key
+
+
+def words_of(text: bytes) -> dict:
+    """The object in a text chunk; whatever else it holds is a comment. Writers keep to TEXT_LIMIT."""
+    said = text.decode("utf-8", "replace")
+    try:
+        words = json.loads(said) if 0 < len(text) <= TEXT_LIMIT else None
+    except (ValueError, RecursionError):
+        words = None
+    return words if isinstance(words, dict) else {"comment": said} if said else {}
+
+
+def whole(text: str) -> str:
+    """Text that every encoding of Unicode can hold: half of a surrogate pair becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def is_dpi(values: list) -> bool:
+    numbers = len(values) == 2 and all(isinstance(v, (int, float)) for v in values)
+    return numbers and all(1 < v <= DPI_LIMIT for v in values)
+
+
+def typed(info: dict[Any, Any]) -> dict[Any, Any]:
+    """Pillow's `info` less what has the wrong type for its name: a PNG may have a text "gamma", programs any value."""
+    known = {key: value for key, value in info.items() if isinstance(value, TYPES.get(key, object))}
+    if len(known.get("chromaticity", range(8))) != 8:
+        del known["chromaticity"]
+    return known
 
 
 def text_of(image: Image.Image) -> dict:
@@ -94,7 +149,7 @@ def text_of(image: Image.Image) -> dict:
         words["comment"] = comment if isinstance(comment, str) else comment.decode("latin-1")
     if image.format == "LAT":
         known = {*INFO.values(), "dpi"}
-        words |= {k: v for k, v in image.info.items() if k not in known and isinstance(v, str)}
+        words |= {keyword(str(k)): v for k, v in image.info.items() if k not in known and isinstance(v, str)}
     return {k: v for k, v in words.items() if v.strip("\0 \n")}
 
 
@@ -135,45 +190,22 @@ def as_bytes(value):
     return value.encode("latin-1", "replace") if isinstance(value, str) else value
 
 
-def icc_of_png(info: dict, grey: bool, notes: list[str]) -> bytes | None:
-    """The profile that the colour chunks of a PNG amount to."""
-    if cicp := info.get("cicp"):
-        if found := icc.of_cicp(cicp, grey):
-            return found
-        if cicp[:2] not in (b"\x01\x0d", b"\x01\x01"):
-            notes.append(f"colours of an unknown kind (cICP {'/'.join(map(str, cicp))}) are taken as sRGB")
-        return None
+def icc_of_png(info: dict, grey: bool) -> bytes | None:
+    """The profile that the colour chunks of a PNG amount to; its cICP is read in `picture/colours.py`."""
     if "srgb" in info:
         return None
     return icc.of_png(info.get("gamma"), info.get("chromaticity"), grey)
 
 
-def colour_chunk(image: Image.Image) -> None:
-    """Put the cICP chunk of a PNG that is not loaded yet into its `info`: Pillow passes it over."""
-    file = getattr(image, "fp", None)
-    if image.format != "PNG" or file is None:
-        return
-    at = file.tell()
-    try:
-        file.seek(8)
-        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
-            (length,) = struct.unpack(">I", head[:4])
-            if head[4:] == b"cICP" and length == 4:
-                image.info["cicp"] = file.read(4)
-                break
-            file.seek(length + 4, io.SEEK_CUR)
-    finally:
-        file.seek(at)
-
-
 def dpi(info: dict, exif: bytes | None) -> list[float] | None:
     """Dots per inch, where somebody said some and EXIF does not say it."""
     try:
-        found = [round(float(v), 2) for v in info["dpi"]]
+        given = [float(v) for v in info["dpi"]]
+        found = [round(v, 2) for v in given if math.isfinite(v)]
     except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     found = [round(v) if abs(v - round(v)) < 0.02 else v for v in found]
-    if len(found) != 2 or not all(math.isfinite(v) and 1 < v < 1e6 for v in found) or set(found) & {72}:
+    if not is_dpi(found) or set(found) & {72}:
         return None
     if exif and 0x011A in loaded(exif):
         return None
@@ -203,13 +235,6 @@ def has_iptc(image: Image.Image) -> bool:
     return bool(isinstance(photoshop, dict) and photoshop.get(0x0404))
 
 
-def other_segments(image: Image.Image) -> list[str]:
-    """Application segments of a JPEG that nothing here reads."""
-    known = (b"ICC_PROFILE", b"MPF\0")  # in APP2: the profile, and where further pictures are
-    segments = getattr(image, "applist", [])
-    return sorted({n for n, data in segments if n not in SEGMENTS and not (n == "APP2" and data.startswith(known))})
-
-
 def loaded(exif: bytes) -> Image.Exif:
     """EXIF as Pillow understands it; empty where it does not."""
     found = Image.Exif()
@@ -226,8 +251,8 @@ def loaded(exif: bytes) -> Image.Exif:
 def orientation(metadata: dict[str, bytes]) -> int:
     """1 … 8 as EXIF, or else XMP, has it."""
     if place := _orientation_entry(metadata.get("exif", b"")):
-        endian, at = place
-        return struct.unpack_from(f"{endian}H", metadata["exif"], at)[0]
+        layout, at, one = place
+        return struct.unpack_from(layout, metadata["exif"], at)[0] // one
     found = XMP_ORIENTATION.search(metadata.get("xmp", b""))
     return int(found[2]) if found else 1
 
@@ -241,17 +266,17 @@ def upright(metadata: dict[str, bytes]) -> dict[str, bytes]:
     """The same metadata for pixels that are turned already; nothing else of it changes."""
     result = dict(metadata)
     if place := _orientation_entry(metadata.get("exif", b"")):
-        endian, at = place
+        layout, at, one = place
         exif = bytearray(metadata["exif"])
-        struct.pack_into(f"{endian}H", exif, at, 1)
+        struct.pack_into(layout, exif, at, one)
         result["exif"] = bytes(exif)
     if "xmp" in metadata:
         result["xmp"] = XMP_ORIENTATION.sub(rb"\g<1>1", metadata["xmp"])
     return result
 
 
-def _orientation_entry(exif: bytes) -> tuple[str, int] | None:
-    """(byte order, position of the value) of a valid orientation in IFD 0."""
+def _orientation_entry(exif: bytes) -> tuple[str, int, int] | None:
+    """(struct layout, position and unit of the first value) of a valid orientation in IFD 0, of any type of number."""
     start = 6 if exif.startswith(b"Exif\0\0") else 0
     endian = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[start : start + 4])
     if endian is None:
@@ -261,17 +286,26 @@ def _orientation_entry(exif: bytes) -> tuple[str, int] | None:
         for i in range(struct.unpack_from(f"{endian}H", exif, ifd)[0]):
             at = ifd + 2 + 12 * i
             tag, kind, count = struct.unpack_from(f"{endian}HHI", exif, at)
-            if (tag, kind, count) == (ORIENTATION, 3, 1):
-                valid = 1 <= struct.unpack_from(f"{endian}H", exif, at + 8)[0] <= 8
-                return (endian, at + 8) if valid else None
+            if tag == ORIENTATION:
+                return _orientation_value(exif, start, at + 8, endian, kind, count)
     except struct.error:
         pass
     return None
 
 
-def stored(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels (H, W, C) as they are to be seen -> as a picture with this orientation has them: undoes `turned`."""
-    return turned(pixels, {6: 8, 8: 6}.get(orientation, orientation))
+def _orientation_value(
+    exif: bytes, start: int, at: int, endian: str, kind: int, count: int
+) -> tuple[str, int, int] | None:
+    """`at`: where the value is, or if it is longer than four bytes, its offset from `start`."""
+    if kind not in NUMBERS or not count:
+        return None
+    layout, unit, fraction = endian + NUMBERS[kind], 1, kind in (5, 10)
+    if count * struct.calcsize(layout) * (1 + fraction) > 4:
+        at = start + struct.unpack_from(f"{endian}I", exif, at)[0]
+    if fraction:
+        unit = struct.unpack_from(layout, exif, at + 4)[0]
+    value = struct.unpack_from(layout, exif, at)[0]
+    return (layout, at, unit) if unit and value % unit == 0 and 1 <= value // unit <= 8 else None
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -283,3 +317,8 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
+
+
+def reoriented(pixels: np.ndarray, before: int, after: int) -> np.ndarray:
+    """Pixels (H, W, C) stored for one orientation -> the same picture, stored for another one."""
+    return pixels if before == after else turned(turned(pixels, before), {6: 8, 8: 6}.get(after, after))

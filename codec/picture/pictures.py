@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from codec import kinds
 from codec.errors import LatError, reason
 from codec.files import is_stream
-from codec.picture import metadata
+from codec.picture import icc, metadata
 
 QUALITY = 95  # of lossy formats: some 0.3 dB below what was decoded, where Pillow's own 75 costs 5 dB
 LOSSY: dict[str, dict[str, Any]] = {
@@ -24,6 +24,7 @@ LOSSY: dict[str, dict[str, Any]] = {
     "HEIF": {"chroma": 444},
     "JXL": {},
 }
+WITHOUT_GREY = {"WEBP", "AVIF"}  # formats whose pixels are always colours
 BLOCKS: tuple[str, ...] = ("icc_profile", "exif", "xmp", "dpi")  # of Pillow's `info`
 CARRIES = {  # of these, and of its words
     "PNG": {"icc_profile", "exif", "xmp", "dpi", "words"},
@@ -66,6 +67,7 @@ def encode(image: Image.Image, format: str, quality: float | None = None) -> tup
     if format == "PNG":
         options["compress_level"] = 1  # level 6 takes longer than decoding and saves a few percent of a large file
     carried, dropped = carriable(image, format)
+    notes += fit_profile(carried, image.mode in ("L", "LA"), format)
     if "exif" not in CARRIES.get(format, ()):
         image = upright(image)
     bare = Image.fromarray(np.asarray(image))  # Pillow would take what it likes from `info`
@@ -79,6 +81,38 @@ def encode(image: Image.Image, format: str, quality: float | None = None) -> tup
             raise
         data = saved(Image.fromarray(np.asarray(upright(image))), format, options)
         return data, notes + said(everything, format)
+
+
+def encode_animation(frames: list[Image.Image], format: str, duration: int) -> tuple[bytes, list[str]]:
+    """(The bytes of an animated WebP, GIF or PNG with the metadata of the first frame, notes as `encode` has them).
+
+    `duration` of each frame in milliseconds.
+    Raises: LatError.
+    """
+    carried, dropped = carriable(frames[0], format)
+    if "exif" not in CARRIES.get(format, ()):
+        frames = [upright(frame) for frame in frames]
+    first, *others = (Image.fromarray(np.asarray(frame)) for frame in frames)
+    options = carried | {"save_all": True, "append_images": others, "duration": duration, "loop": 0}
+    notes = ["colours are reduced to 256"] if format == "GIF" else []
+    return saved(first, format, options), notes + said(dropped, format)
+
+
+def fit_profile(options: dict, grey: bool, format: str) -> list[str]:
+    """Make the profile one for the pixels that it is written beside, or take it out; a note where something changes."""
+    found = options.get("icc_profile")
+    if found is None:
+        return []
+    to_grey = grey and format not in WITHOUT_GREY
+    fits = icc.fitting(found, to_grey)
+    if fits == found:
+        return []
+    kind = found[16:20].decode("ascii", "replace").strip()
+    if fits is None or not grey:
+        del options["icc_profile"]
+        return [f"the ICC profile is dropped: it is for {kind} and the pixels are {'grey' if to_grey else 'RGB'}"]
+    options["icc_profile"] = fits
+    return [f"the ICC profile is for {kind}: one for {'grey' if to_grey else 'RGB'} with the same tones is written"]
 
 
 def saved(image: Image.Image, format: str, options: dict) -> bytes:
@@ -105,7 +139,7 @@ def carriable(image: Image.Image, format: str) -> tuple[dict, list[str]]:
     options: dict[str, Any] = {key: info[key] for key in BLOCKS if key in info and key in can}
     dropped = [key for key in BLOCKS if key in info and key not in can]
     texts = {key: value for key, value in info.items() if isinstance(key, str) and isinstance(value, str)}
-    words = {key: value for key, value in texts.items() if key not in metadata.INFO.values()}
+    words = {metadata.keyword(key): value for key, value in texts.items() if key not in metadata.INFO.values()}
     if words and "words" not in can:
         dropped += words
         words = {}
@@ -126,7 +160,8 @@ def png_text(words: dict[str, str], xmp: bytes | None) -> PngInfo:
     if xmp:
         info.add_itxt(metadata.XMP_KEY, xmp.decode("utf-8", "replace"))
     for key, value in words.items():
-        name = key.encode("latin-1", "replace")[:79].decode("latin-1").strip() or "comment"
+        printable = "".join(c for c in key if c.isprintable())
+        name = printable.encode("latin-1", "replace")[:79].decode("latin-1").strip() or "comment"
         info.add_itxt("Comment" if name == "comment" else name, value.replace("\0", " "))
     return info
 

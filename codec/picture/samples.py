@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from codec.errors import LatError
+from codec.picture.declared import Declared
 
 SAMPLE_FORMAT = 339  # the TIFF tags that declare a range
 BITS_PER_SAMPLE = 258
@@ -26,23 +27,32 @@ def raw_modes(image: Image.Image) -> str:
     return " ".join(" ".join(map(str, p)) if isinstance(p, tuple) else str(p) for p in parts)
 
 
+def bits_before(image: Image.Image, raw: str, said: Declared) -> int:
+    """How many bits a sample had before Pillow reduced it to 8 on loading. `raw`: `raw_modes`."""
+    return said.bits or (16 if is_16_bit(image, raw) else 8)
+
+
 def is_16_bit(image: Image.Image, raw: str) -> bool:
-    """Whether Pillow reduced more than 8 bits to 8 on loading. `raw`: `raw_modes`."""
+    """Whether the samples had more than 8 bits, for an image whose file says nothing. `raw`: `raw_modes`."""
     bits = max(getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,)), default=8)
     ppm = image.format == "PPM" and raw.rpartition(" ")[2].isdigit() and int(raw.rpartition(" ")[2]) > 255
     return ";16" in raw or ppm or bits > 8 or image.info.get("bit_depth", 8) > 8
 
 
-def reduced(image: Image.Image, raw: str) -> tuple[Image.Image, list[str]]:
+def reduced(image: Image.Image, raw: str, file: Declared) -> tuple[Image.Image, list[str]]:
     """A grey image of deep samples -> (L, or LA where a sample value means transparent; notes). `raw`: `raw_modes`.
 
     Raises: LatError where no scale is declared and the samples do not show one.
     """
     samples, (top, said) = np.asarray(image), declared(image, raw)
-    if samples.dtype.kind == "i" and (top or 0) > 2**31:  # Pillow has unsigned samples in signed ones
+    if file.format == "FITS":
+        samples, top, said = meant(samples, file)
+    if samples.dtype == np.int32 and (top or 0) > 2**31:  # Pillow has unsigned samples in signed ones
         samples = samples.view(np.uint32)
     if samples.size == 0:
         return Image.new("L", image.size), []
+    if "signed" in said:
+        refuse_negative(samples, said)
     if top is None:
         top, said = assumed(samples)
     elif top > 65535 and float(np.mean(samples > top * DARK)) < FEW:
@@ -56,6 +66,48 @@ def reduced(image: Image.Image, raw: str) -> tuple[Image.Image, list[str]]:
     if isinstance(clear, int):
         result.putalpha(Image.fromarray(np.where(samples == clear, 0, 255).astype(np.uint8)))
     return result, notes
+
+
+def meant(samples: np.ndarray, file: Declared) -> tuple[np.ndarray, float | None, str]:
+    """(What the samples of a FITS file mean, white, in words): they are signed, with a zero and a scale beside them."""
+    if file.kind == "float" and (file.zero, file.scale) == (0, 1):
+        return samples, None, ""
+    if file.bits == 16:
+        samples = samples.astype(np.uint16).view(np.int16)
+    whole = file.kind != "float" and file.scale == 1 and float(file.zero).is_integer()
+    values = samples.astype(np.int64) + int(file.zero) if whole else samples * file.scale + file.zero
+    if whole and file.zero == 2 ** (file.bits - 1):
+        return values, 2.0**file.bits - 1, f"{file.bits}-bit"
+    if whole and file.zero == 0:
+        return values, 2.0 ** (file.bits - 1) - 1, f"{file.bits}-bit signed"
+    return values.astype(np.float64), None, ""
+
+
+def refuse_negative(samples: np.ndarray, said: str) -> None:
+    """Signed samples of a picture that are mostly not negative are its range; else nothing says what black is.
+
+    Raises: LatError.
+    """
+    share = float(np.mean(samples < 0))
+    if share > MANY:
+        raise LatError(
+            f"{said} samples from {samples.min()} on, {share:.0%} of them below 0: shift them to 0 and up first"
+        )
+
+
+def of_signed_bytes(image: Image.Image, said: Declared) -> tuple[Image.Image, list[str]]:
+    """Bytes that Pillow took as 0 … 255 and that mean -128 … 127 -> (L, notes): 0 is black, 127 is white.
+
+    Raises: LatError.
+    """
+    raw = np.asarray(image)
+    values = raw.astype(np.int16) + int(said.zero) if said.zero else raw.view(np.int8)
+    refuse_negative(values, "8-bit signed")
+    grey, clipped = eight_bits(values, 127)
+    notes = ["8-bit signed samples are taken as 0 … 127"]
+    if clipped:
+        notes.append(f"{clipped:,} samples beyond the range 0 … 127 are clipped")
+    return Image.fromarray(grey), notes
 
 
 def declared(image: Image.Image, raw: str) -> tuple[float | None, str]:
@@ -112,6 +164,8 @@ def eight_bits(samples: np.ndarray, top: float) -> tuple[np.ndarray, int]:
 def transparent_value(info: dict, raw: str) -> int | tuple[int, ...] | bytes | None:
     """The transparent sample or colour of a PNG in the depth that Pillow gives its pixels."""
     value = info.get("transparency")
+    if not isinstance(value, (int, tuple, bytes)):  # the text of a PNG under that keyword
+        return None
     scale = {"L;2": 85, "L;4": 17}.get(raw)  # Pillow spreads such pixels over 0 … 255, but not this value
     if isinstance(value, int) and scale:
         return value * scale

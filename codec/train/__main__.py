@@ -6,8 +6,13 @@ from pathlib import Path
 
 import click
 
+<<<<<<< HEAD
 from codec.config import NEXT_SIZES, SIZES
 from codec.train.distortion import DISTORTIONS
+=======
+from codec.config import SIZES
+from codec.train.distortion import LOSSES
+>>>>>>> wt-m
 from codec.train.grow import LargerNetworkError
 from codec.train.loop import Recipe, train
 
@@ -33,7 +38,7 @@ from codec.train.loop import Recipe, train
 )
 @click.option(
     "--tune",
-    type=click.Choice(list(DISTORTIONS)),
+    type=click.Choice(list(LOSSES)),
     default=Recipe.tune,
     show_default=True,
     help="What bits are weighed against: squared error, or mostly SSIMULACRA 2.",

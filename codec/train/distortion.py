@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from codec.ssimulacra2 import PRUNED, as_squared_error, coloured, weighted_sum
+from codec.distortion import as_squared_error, weigh_colours
+from codec.ssimulacra2 import PRUNED, weighted_sum
 
 FLAT, FLAT_PART = 4.0, 2.0  # variance (0..255 scale) that halves what an error counts; how much where there is none
 LOW_LAMBDA, HIGH_LAMBDA = 0.004, 0.5  # between them the parts change, straight over log λ
@@ -23,7 +24,7 @@ STRUCTURE_PART = (0.25, 0.35)  # of structure at the three finest scales; colour
 STRUCTURE_AS_SQUARED_ERROR = 1300.0  # of photographs, at all rates within 30 %
 STRUCTURE_WINDOW, STRUCTURE_FLOOR = 7, 0.0009  # as in SSIM, without its luminance
 LIGHTNESS = (0.299, 0.587, 0.114)
-Distortion = Callable[[Tensor, Tensor, Tensor], Tensor]  # x, x̂ (N, 3, H, W) in 0 … 1, λ (N,) -> D (N,)
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # x, x̂ (N, 3, H, W) in 0 … 1, λ (N,) -> D (N,)
 
 
 def squared_error(x: Tensor, x_hat: Tensor, lambdas: Tensor | None = None) -> Tensor:
@@ -33,7 +34,7 @@ def squared_error(x: Tensor, x_hat: Tensor, lambdas: Tensor | None = None) -> Te
 
 def coloured_error(x: Tensor, x_hat: Tensor) -> Tensor:
     """`squared_error`, colours counting more than lightness."""
-    return (coloured(x_hat.float() - x) ** 2).mean((1, 2, 3)) * 255**2
+    return (weigh_colours(x_hat.float() - x) ** 2).mean((1, 2, 3)) * 255**2
 
 
 def error_where_flat(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -81,4 +82,4 @@ def visible_error(x: Tensor, x_hat: Tensor, lambdas: Tensor) -> Tensor:
         return mixed + FLAT_PART * error_where_flat(x, x_hat)
 
 
-DISTORTIONS: dict[str, Distortion] = {"psnr": squared_error, "eye": visible_error}
+LOSSES: dict[str, Loss] = {"psnr": squared_error, "eye": visible_error}

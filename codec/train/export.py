@@ -28,7 +28,7 @@ from codec.model import Block, Context, Depthwise, Model, Pointwise
 from codec.rans import quantise_pmf
 from codec.train.checkpoint import load_networks
 from codec.train.data import Photos
-from codec.train.distortion import DISTORTIONS
+from codec.train.distortion import LOSSES
 from codec.train.loop import Recipe
 from codec.weights import Weights
 
@@ -190,8 +190,8 @@ def counted(codec: Codec, crops: Tensor) -> tuple[np.ndarray, np.ndarray]:
         row = i * 37 % codec.cfg.rates
         with torch.inference_mode():
             y = codec.model.analyse(x[None], torch.tensor([row])).numpy()
-        of_z = codec.tiles.quantise_z(codec.engine.transforms.hyper_analyse(y, row), row)
-        of_y = codec.tiles.quantise(y, of_z.values, row)
+        of_z = codec.learned.hyper_latents(y, row)
+        of_y = codec.tile_coder.quantise(y, of_z.values, row)
         for count, quantised in zip(counts, (of_y, of_z)):
             for symbols, index in quantised.coded:
                 np.add.at(count, (index, symbols.clip(-REACH, REACH) + REACH), 1)
@@ -272,7 +272,7 @@ def weights_bytes(model: Model, crops: Tensor, name: str, tune: str) -> bytes:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="CSV with columns `source` and `licence`, a line per photograph, for the card.",
 )
-@click.option("--tune", type=click.Choice(list(DISTORTIONS)), help="What for, where the checkpoint does not say.")
+@click.option("--tune", type=click.Choice(list(LOSSES)), help="What for, where the checkpoint does not say.")
 @click.option("--note", help="A sentence for the card on how the checkpoint came about.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("weights"), show_default=True)
 def main(

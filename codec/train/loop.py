@@ -30,7 +30,7 @@ from codec.config import Config
 from codec.model import Model
 from codec.train.checkpoint import load_checkpoint, load_networks, restore, save_checkpoint
 from codec.train.data import Photos
-from codec.train.distortion import DISTORTIONS, Distortion, squared_error
+from codec.train.distortion import LOSSES, Loss, squared_error
 from codec.train.grow import at_lambdas, fit_feedback, grow
 from codec.train.muon import Muon
 
@@ -51,7 +51,7 @@ class Recipe:
     ema: float = 0.999
     seed: int = 0
     halved: float = 0.0  # part of the crops at half their size: sharp, and free of what JPEG left
-    tune: str = "psnr"  # what the weights are for: a key of DISTORTIONS
+    tune: str = "psnr"  # what the weights are for: a key of LOSSES
     decoder_only: bool = False  # all but g_s stays as it is
 
     def rate_factor(self, step: int, progress: float) -> float:
@@ -103,7 +103,7 @@ def optimizers(model: Model, recipe: Recipe, dtype: torch.dtype) -> dict[str, to
     matrices: list[Parameter] = []
     rest: list[Parameter] = []
     for name, p in model.named_parameters():
-        if recipe.decoder_only and not name.startswith(DECODER):
+        if name.startswith("texture.") or recipe.decoder_only and not name.startswith(DECODER):  # texture: `look.py`
             p.requires_grad_(False)
             continue
         (matrices if p.ndim == 2 and name not in tables else rest).append(p)
@@ -125,7 +125,7 @@ def spread_rates(rates: int, count: int, generator: torch.Generator, device: tor
 
 
 @torch.no_grad()
-def validate(model: Model, crops: Tensor, distortion: Distortion) -> float:
+def validate(model: Model, crops: Tensor, distortion: Loss) -> float:
     """Mean log-loss of the held-out crops, rounded latents, rates spread evenly over them; in float32, as files are."""
     total = 0.0
     for i, x in enumerate(crops):
@@ -190,7 +190,7 @@ class Training:
         going_on = resume and out.exists()
         model = Model(cfg) if going_on else begun(cfg, self.photos, start)
         self.model = model.to(self.device).channels_last()
-        self.dtype, self.distortion = faster_dtype(self.device), DISTORTIONS[recipe.tune]
+        self.dtype, self.distortion = faster_dtype(self.device), LOSSES[recipe.tune]
         self.opts = optimizers(self.model, recipe, self.dtype)
         self.groups = [(group, group["lr"]) for opt in self.opts.values() for group in opt.param_groups]
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}

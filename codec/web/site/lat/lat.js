@@ -69,7 +69,7 @@ export class Decoder {
       throw new LatError(`region ${left}, ${top} … ${right}, ${bottom} is empty or leaves the picture of ${whole.right} × ${whole.bottom}`);
     if (width * height > maxPixels)
       throw new LimitError(`${width} × ${height} is more than ${maxPixels} pixels; raise maxPixels if you trust the file`);
-    let pixels = null; // not before a first tile has proved that the file means it
+    let pixels = null; // allocated after the first tile decodes: a forged header must not cost a gigabyte
     const tiles = {
       tile: (message) => {
         pixels ??= allocate(width, height);

@@ -1,0 +1,90 @@
+"""What the container of a picture declares, read before Pillow decodes it: one module a format, bounded for any input.
+
+Pillow passes some of it over and misreads some; the reader (`picture/image.py`) compares what came with this.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import BinaryIO
+
+from PIL import Image
+
+from codec.picture.declared import bmp, fits, gif, isobmff, jpeg, jpeg2000, jxl, others, png, pnm, tiff
+from codec.picture.declared.record import Declared
+
+__all__ = ["Declared", "declare", "dropped", "keep", "mend", "of"]
+
+READERS: tuple[tuple[int, bytes, str, Callable[[bytes], Declared]], ...] = (  # offset, signature, format
+    (0, b"\xff\xd8", "JPEG", jpeg.declare),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG", png.declare),
+    *((0, start, "TIFF", tiff.declare) for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    *((8, b, "AVIF", isobmff.declare) for b in (b"avif", b"avis")),
+    *(
+        (8, b, "HEIC", isobmff.declare)
+        for b in (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+    ),
+    (4, b"jP  \r\n\x87\n", "JPEG 2000", jpeg2000.declare),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000", jpeg2000.declare),
+    (4, b"JXL \r\n\x87\n", "JPEG XL", jxl.declare),
+    (0, b"\xff\x0a", "JPEG XL", jxl.declare),
+    (0, b"BM", "BMP", bmp.declare),
+    (0, b"GIF8", "GIF", gif.declare),
+    (8, b"WEBP", "WebP", others.webp),
+    *((0, b"P" + n, "PPM", pnm.declare) for n in (b"1", b"2", b"3", b"4", b"5", b"6", b"f", b"F")),
+    (0, b"SIMPLE  =", "FITS", fits.declare),
+    (0, b"8BPS", "PSD", others.psd),
+    (0, b"\0\0\1\0", "ICO", others.ico),
+    (0, b"\0\0\2\0", "CUR", others.ico),
+    (0, b"icns", "ICNS", others.icns),
+    (0, b"\x01\xda", "SGI", others.sgi),
+)
+MANY = 8  # kinds of extras that get a note each
+MENDED = "the Adler-32 of the pixels is wrong"
+KEPT = "_codec_declared"  # the attribute of an image that has it
+
+
+def declare(data: bytes) -> Declared:
+    """The bytes of a file -> what it declares; never raises for what is in them."""
+    for offset, signature, format, read in READERS:
+        if data.startswith(signature, offset):
+            try:
+                return read(data)
+            except (struct.error, IndexError, ValueError, OverflowError):  # cut, or forged
+                return Declared(format, blemishes=("its header is damaged",))
+    return Declared()
+
+
+def keep(image: Image.Image, declared: Declared) -> None:
+    """Remember it with an image that was opened from the file; an image that is made from this one forgets it."""
+    setattr(image, KEPT, declared)
+
+
+def of(image: Image.Image) -> Declared:
+    """What the file of an image declares, as long as Pillow has it open; nothing for an image of another source."""
+    known, file = getattr(image, KEPT, None), getattr(image, "fp", None)
+    if known is not None or file is None or file.closed:
+        return known or Declared()
+    at = file.tell()
+    try:
+        file.seek(0)
+        return declare(file.read())
+    finally:
+        file.seek(at)
+
+
+def mend(said: Declared, file: BinaryIO | None) -> bytes | None:
+    """The bytes of a file whose pixels Pillow refuses for a checksum alone, with that put right; else None."""
+    if said.format != "PNG" or file is None or file.closed or MENDED in said.blemishes:
+        return None
+    file.seek(0)
+    return png.mend_pixels(file.read())
+
+
+def dropped(declared: Declared) -> list[str]:
+    """A note for each kind of thing in a file that is not kept."""
+    notes = [f"dropped {name} ({size:,} bytes)" for name, size in declared.extras[:MANY]]
+    if rest := declared.extras[MANY:]:
+        notes.append(f"dropped {len(rest)} further parts ({sum(size for _, size in rest):,} bytes)")
+    return notes
