@@ -6,13 +6,8 @@ from pathlib import Path
 
 import click
 
-<<<<<<< HEAD
 from codec.config import NEXT_SIZES, SIZES
-from codec.train.distortion import DISTORTIONS
-=======
-from codec.config import SIZES
 from codec.train.distortion import LOSSES
->>>>>>> wt-m
 from codec.train.grow import LargerNetworkError
 from codec.train.loop import Recipe, train
 
@@ -66,8 +61,7 @@ def main(
     """
     if out.exists() and not resume:
         raise click.UsageError(f"{out} exists: --resume goes on from it, another --out leaves it alone")
-    rates = {"lr_muon": rate * Recipe.lr_muon, "lr_adam": rate * Recipe.lr_adam}
-    recipe = Recipe(batch=batch, tune=tune, halved=halved, decoder_only=decoder_only, **rates)
+    recipe = Recipe(batch=batch, tune=tune, halved=halved, decoder_only=decoder_only).paced(rate)
     try:
         train((SIZES | NEXT_SIZES)[size], recipe, list(sources), out, minutes, size, resume, start)
     except LargerNetworkError as e:

@@ -54,6 +54,10 @@ class Recipe:
     tune: str = "psnr"  # what the weights are for: a key of LOSSES
     decoder_only: bool = False  # all but g_s stays as it is
 
+    def paced(self, rate: float) -> Recipe:
+        """The same with learning rates that many times as large."""
+        return replace(self, lr_muon=rate * self.lr_muon, lr_adam=rate * self.lr_adam)
+
     def rate_factor(self, step: int, progress: float) -> float:
         return min(1.0, (step + 1) / self.warmup) * min(1.0, max(0.0, 1 - progress) / self.decay)
 

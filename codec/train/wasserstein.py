@@ -61,7 +61,7 @@ class Lite0(nn.Module):
 def by_hand(x: Tensor) -> list[Tensor]:
     """Slopes, diagonals and Laplacian of lightness and two differences of colours, at three scales: (N, 15, …) each."""
     red, green, blue = x.unbind(1)
-    lightness = sum(c * part for c, part in zip((red, green, blue), LIGHTNESS))
+    lightness = (x * x.new_tensor(LIGHTNESS).view(3, 1, 1)).sum(1)
     planes, features = torch.stack([lightness, red - green, blue - 0.5 * (red + green)], 1), []
     for _ in range(3):
         around = F.pad(planes, (1, 1, 1, 1), mode="replicate")
