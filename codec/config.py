@@ -15,6 +15,8 @@ Y_SCALE = 1 / 16  # networks see y and ŷ times this: the PCA shortcut works at 
 Z_SCALE = 1 / 4  # and the context model of ẑ sees it times this
 SIGMA_MIN, SIGMA_MAX, SIGMA_LEVELS = 0.11, 256.0, 64  # log-spaced scale table
 PASSES = 4
+NOISES = 3  # planes of noise that texture is made of
+GRAINS, BAND = 24, 7  # bands of noise, as many of each plane; side of their filters
 DEAD_ZONE = 0.008  # σ² times what the zero bin of a residual is wider, on either side, than half a step
 DEAD_ZONE_MAX = 0.95  # of all that it is wide on either side
 

@@ -31,9 +31,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import (
+    BAND,
     DEAD_ZONE,
     DEAD_ZONE_MAX,
+    GRAINS,
     GROUP_OF_PASS,
+    NOISES,
     PASSES,
     POSITIONS,
     SIGMA_MAX,
@@ -43,9 +46,6 @@ from codec.config import (
     Z_SCALE,
     Config,
 )
-
-NOISES = 3  # planes of noise that texture is made of
-GRAINS, BAND = 24, 7  # bands of noise, as many of each plane; side of their filters
 
 
 def log_lambdas(cfg: Config) -> Tensor:

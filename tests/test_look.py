@@ -6,7 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from codec.model import NOISES, Model
+from codec import check_weights
+from codec.config import NEXT_SIZES, NOISES
+from codec.model import Model
 from codec.train import look, wasserstein
 from codec.train.data import Photos
 from tests.distributed import TINY
@@ -61,3 +63,13 @@ def test_a_look_is_trained_and_nothing_else(model, photo, tmp_path, monkeypatch)
     )
     trained = load_file(out)
     assert trained and all(name.startswith("texture.") and value.isfinite().all() for name, value in trained.items())
+
+
+@pytest.mark.parametrize("size", ["fast-9", "best-9"])
+def test_what_a_weights_file_must_hold_is_what_a_network_has(size):
+    cfg = replace(NEXT_SIZES[size], width=16, latents=16, hyper=8, context=16, feedback=8, texture=8)
+    assert dict(check_weights.network_shapes(cfg)) == {k: tuple(v.shape) for k, v in Model(cfg).state_dict().items()}
+    plain = replace(cfg, feedback=0, texture=0)
+    assert dict(check_weights.network_shapes(plain)) == {
+        k: tuple(v.shape) for k, v in Model(plain).state_dict().items()
+    }

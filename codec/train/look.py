@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from codec.config import Config
-from codec.model import NOISES, Model
+from codec.config import NOISES, Config
+from codec.model import Model
 from codec.train import wasserstein
 from codec.train.checkpoint import load_networks
 from codec.train.data import Photos
