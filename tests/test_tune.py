@@ -59,13 +59,13 @@ def test_python_the_plugin_and_the_command_choose_alike(eyes, crop, tmp_path):
         assert record.remove(written.read_bytes()) == saved.getvalue()
 
 
-def test_bulk_takes_it_along(eyes, monkeypatch, tmp_path):
-    from codec.bulk import driver
-
-    seen = []
-    monkeypatch.setattr(driver, "missing", lambda plan, suffixes: (seen.append(plan.options), ([], 0))[1])
-    CliRunner().invoke(main, ["bulk", str(tmp_path), str(tmp_path / "out"), "--tune", "eye"])
-    assert seen[0].model == "best-6" and seen[0].settings.tune == "eye"
+def test_bulk_takes_it_along(eyes, crop, tmp_path):
+    source, written = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    Image.fromarray(crop).save(source / "a.png")
+    ran = CliRunner().invoke(main, ["bulk", str(source), str(written), "--tune", "eye", "--workers", "1"])
+    assert ran.exit_code == 0, ran.output
+    assert weights_of((written / "a.lat").read_bytes()) == "best-6"
 
 
 def test_a_metric_that_would_change_nothing_is_refused():
