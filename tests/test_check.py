@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -104,7 +105,8 @@ def test_no_moment_of_a_kill_or_a_full_disk_loses_a_picture(tmp_path, monkeypatc
             failing.install(patch.setattr)
             compress(source)
         for descriptor in claims._own.values():
-            os.close(descriptor)
+            with suppress(OSError):
+                os.close(descriptor)
         claims._own.clear()
         assert is_safe(source, before), at
         at, failed = at + 1, failing.count > at

@@ -231,11 +231,15 @@ def decompress(
 
 
 def original_suffix(source: Path) -> str:
-    """The suffix of what a .lat file was made of, by its record; .png where that cannot be known or written."""
-    from codec.picture.pictures import suffix_of
+    """The suffix of what a .lat file was made of, by its record; .png where that cannot be known or written.
+
+    Empty where it is in the name: a.jpg.lat comes back as a.jpg.
+    """
+    from codec.picture.pictures import is_named, suffix_of
 
     made = record.find(files.read_head(str(source), record.READ))
-    return suffix_of(made.format if made else "")
+    suffix = suffix_of(made.format if made else "")
+    return "" if is_named(source.stem, suffix) else suffix
 
 
 @command(

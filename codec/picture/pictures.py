@@ -74,6 +74,12 @@ def suffix_of(format: str) -> str:
     return suffix if Image.registered_extensions().get(suffix) in Image.SAVE else ".png"
 
 
+def is_named(name: str, suffix: str) -> bool:
+    """Whether a name ends in a suffix of the same format."""
+    known = Image.registered_extensions()
+    return known.get(Path(name).suffix.lower()) == known.get(suffix, "")
+
+
 def encode(image: Image.Image, format: str, quality: float | None = None) -> tuple[bytes, list[str]]:
     """(The bytes of a picture file, notes on what it could not carry). `quality` 0 … 100 is that of lossy formats.
 
