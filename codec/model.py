@@ -31,9 +31,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codec.config import (
+    BAND,
     DEAD_ZONE,
     DEAD_ZONE_MAX,
+    GRAINS,
     GROUP_OF_PASS,
+    NOISES,
     PASSES,
     POSITIONS,
     SIGMA_MAX,
@@ -195,9 +198,67 @@ class Synthesis(nn.Module):
         self.head = Pointwise(c, 192, gain=0.1)
         self.linear = PrecisePointwise(m, 768)
 
+    def features(self, y: Tensor, gain: Tensor) -> Tensor:
+        """What the last layer and `Texture` see: (B, C, H/8, W/8)."""
+        return self.after(self.before(self.up(y * Y_SCALE)) * gain)
+
+    def picture(self, y: Tensor, features: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.head(features), 8) + F.pixel_shuffle(self.linear(y), 16)
+
     def forward(self, y: Tensor, gain: Tensor) -> Tensor:
-        f = self.before(self.up(y * Y_SCALE)) * gain  # (B, C, H/8, W/8)
-        return F.pixel_shuffle(self.head(self.after(f)), 8) + F.pixel_shuffle(self.linear(y), 16)
+        return self.picture(y, self.features(y, gain))
+
+
+class Feedback(nn.Module):
+    """f: what the decoder would lack, x − g_s(y) (B, 3, H, W), -> a correction of y before its gain (B, M, H/16, W/16).
+
+    One Newton step of the encoder on the decoder that there is: g_a alone leaves 40 … 75 % of the error of a file to
+    g_s, whose inverse it does not know well enough. Costs the encoder a run of g_s, and the decoder nothing.
+    """
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        c, m = cfg.feedback, cfg.latents
+        self.stem = Pointwise(192, c)
+        self.body = blocks(c, cfg.feedback_blocks)
+        self.down = Down(c, m, gain=0.1)
+        self.linear = PrecisePointwise(768, m)
+
+    def forward(self, residual: Tensor) -> Tensor:
+        return self.down(self.body(self.stem(F.pixel_unshuffle(residual, 8)))) + self.linear(
+            F.pixel_unshuffle(residual, 16)
+        )
+
+
+class Texture(nn.Module):
+    """What a photograph has and few bits cannot say: features of g_s, noise -> detail and grain (B, 3, H, W) each.
+
+    Detail is a picture like that of g_s, sharper than its mean. Grain is noise, filtered into `GRAINS` bands of some
+    direction and size, each as strong as the features say around each place: it overlaps blocks, so that none show.
+    Nothing else of the network depends on either: a picture without them is the faithful one.
+    """
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        t = cfg.texture
+        self.gain = nn.Parameter(torch.zeros(cfg.rates, t))
+        self.level = nn.Parameter(torch.zeros(cfg.rates, 2))  # logarithms of the strength of detail and of grain
+        self.stem = Pointwise(cfg.width, t)
+        self.body = blocks(t, cfg.texture_blocks)
+        self.detail = Pointwise(t, 192, gain=0.02)
+        self.strength = Pointwise(t, 4 * GRAINS, gain=0.3)
+        self.bands = nn.Parameter(torch.randn(GRAINS, 1, BAND, BAND) / BAND)
+        self.colour = Pointwise(GRAINS, 3, gain=0.3)
+
+    def forward(self, features: Tensor, q: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, C, H/8, W/8), rate rows q (B,), noise (B, NOISES, H, W) of mean 0 and variance 1."""
+        t = self.body(self.stem(features) * _gain(self.gain, q))
+        level = _gain(self.level, q)
+        strength = F.pixel_shuffle(self.strength(t).float(), 2)  # (B, GRAINS, H/4, W/4)
+        strength = F.interpolate(strength, scale_factor=4, mode="bilinear", align_corners=False)
+        around = F.pad(noise, [BAND // 2] * 4, mode="circular")
+        grain = self.colour(strength * F.conv2d(around, self.bands, groups=NOISES))
+        return F.pixel_shuffle(self.detail(t), 8) * level[:, :1], 0.8 * grain * level[:, 1:]
 
 
 class HyperSynthesis(nn.Module):
@@ -274,6 +335,8 @@ class Model(nn.Module):
         c, m, z, n = cfg.width, cfg.latents, cfg.hyper, cfg.rates
         self.g_a = Analysis(cfg)
         self.g_s = Synthesis(cfg)
+        self.feedback = Feedback(cfg) if cfg.feedback else None
+        self.texture = Texture(cfg) if cfg.texture else None
         self.h_a = nn.Sequential(Pointwise(m, z), Block(z), Down(z, z), Block(z), Down(z, z))
         self.h_s = HyperSynthesis(cfg)
         self.context = Context(m, cfg.context, cfg.context_blocks, Y_SCALE)
@@ -285,6 +348,8 @@ class Model(nn.Module):
         self.gain_y = nn.Parameter(slope)
         self.gain_y_inverse = nn.Parameter(-slope.clone())
         self.gain_z = nn.Parameter(torch.zeros(n, z))
+        if cfg.feedback:
+            self.gain_feedback = nn.Parameter(torch.zeros(n, m))
         self.z_prior = nn.Parameter(torch.zeros(n, 2 * z))  # first guess of μ and log σ of z
         self.register_buffer("lambdas", log_lambdas(cfg).exp(), persistent=False)
 
@@ -307,11 +372,24 @@ class Model(nn.Module):
 
     def analyse(self, x: Tensor, q: Tensor) -> Tensor:
         """x (B, 3, H, W), rate rows q (B,) -> y (B, M, H/16, W/16), ready for rounding."""
-        return self.g_a(x, _gain(self.gain_enc, q)) * _gain(self.gain_y, q)
+        y = self.g_a(x, _gain(self.gain_enc, q)) * _gain(self.gain_y, q)
+        if self.feedback is None:
+            return y
+        with (
+            torch.no_grad()
+        ):  # the correction learns from what is lacking; a gradient through g_s would double its cost
+            lacking = x - self.synthesise(y, q).float().clamp(0, 1).mul(255).round().div(255)  # as decoders give it
+        return y + self.feedback(lacking) * _gain(self.gain_y + self.gain_feedback, q)
 
     def synthesise(self, y_hat: Tensor, q: Tensor) -> Tensor:
         """ŷ (B, M, h, w), rate rows q (B,) -> x̂ (B, 3, 16h, 16w)."""
         return self.g_s(y_hat * _gain(self.gain_y_inverse, q), _gain(self.gain_dec, q))
+
+    def decode_features(self, y_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """ŷ (B, M, h, w), rate rows q (B,) -> x̂ (B, 3, 16h, 16w) and what `Texture` sees of it (B, C, 2h, 2w)."""
+        y = y_hat * _gain(self.gain_y_inverse, q)
+        features = self.g_s.features(y, _gain(self.gain_dec, q))
+        return self.g_s.picture(y, features), features
 
     def hyper_analyse(self, y: Tensor, q: Tensor) -> Tensor:
         """y (B, M, h, w) -> z (B, Z, ⌈h/4⌉, ⌈w/4⌉), ready for rounding."""
