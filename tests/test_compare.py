@@ -151,15 +151,10 @@ def test_each_comes_back_as_what_it_was(packed, tmp_path):
     back = tmp_path / "back"
     for code in (0, 3):
         assert lat("decompress", "-r", packed, "--out-dir", back, "--format", "original").returncode == code
-    found = {str(path.relative_to(back)): Image.open(path).format for path in back.rglob("*") if path.is_file()}
-    assert found == {
-        "a.png": "PNG",
-        "b.tif": "TIFF",
-        "sub/c.bmp": "BMP",
-        "sub/a.png": "PNG",
-        "d.png.png": "PNG",
-        "d.gif.gif": "GIF",
-    }
+    for name, format in (("a.png", "PNG"), ("b.tif", "TIFF"), ("sub/c.bmp", "BMP"), ("d.png", "PNG"), ("d.gif", "GIF")):
+        with Image.open(back / name) as image:
+            assert image.format == format
+    assert sum(path.is_file() for path in back.rglob("*")) == 6
 
 
 def test_a_format_and_a_name_are_not_said_twice(packed, tmp_path):

@@ -15,9 +15,11 @@ from codec import __version__, kinds, weights
 from codec.command.compare import compare
 from codec.command.info import info
 from codec.command.latent_cli import latent
+from codec.command.networks import engines, onnx
 from codec.command.parts import (
     FAILED,
     LatCommand,
+    complete_files,
     parse_bytes,
     parse_output,
     parse_region,
@@ -27,7 +29,7 @@ from codec.command.parts import (
 )
 from codec.command.runs import Run, process_all
 from codec.command.web import web
-from codec.errors import LatError, install, reason
+from codec.errors import install, reason
 from codec.runs import check, files, job, plan, process, record
 from codec.runs.job import Options
 from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
@@ -47,13 +49,17 @@ def command(*options: Callable) -> Callable:
     return lambda function: main.command(cls=LatCommand)(together(*options)(function))
 
 
-sources_argument = click.argument("sources", metavar="IN...", nargs=-1, required=True)
+sources_argument = click.argument("sources", metavar="IN...", nargs=-1, required=True, shell_complete=complete_files)
 max_pixels_option = click.option(
     "--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True, help="Refuse larger pictures."
 )
 output_options = together(
     click.option(
-        "-o", "--output", callback=parse_output, help="File to write, - for standard output. Default: beside IN."
+        "-o",
+        "--output",
+        callback=parse_output,
+        shell_complete=complete_files,
+        help="File to write, - for standard output. Default: beside IN.",
     ),
     click.option(
         "--out-dir", type=click.Path(file_okay=False), help="Write below this folder; folders keep their tree."
@@ -289,35 +295,6 @@ def bulk(source, target, where, workers, shards, size, quiet, **encoder) -> None
     sys.exit(run_bulk(Plan(source, target, options, shards, options.describe_encoding()), where, workers, size, quiet))
 
 
-@command()
-def engines() -> None:
-    """What can evaluate the networks here, and what does."""
-    from codec import engine, rans
-
-    opened = weights.Weights.open(weights.DEFAULT)
-    say(f"{'chosen':12} {engine.load(opened).description}; {rans.description()}")
-    for name in ENGINES:
-        here = engine.load(opened, name).description if name in engine.installed() else "not installed"
-        say(f"{name:12} {here}")
-
-
-@command(
-    click.option("-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights, by name or file."),
-    click.option("--out", "folder", type=click.Path(file_okay=False, path_type=Path), required=True),
-    click.option("--decoder", is_flag=True, help="Only what reading files takes."),
-)
-def onnx(model: str, folder: Path, decoder: bool) -> None:
-    """Write the networks as ONNX graphs, and manifest.json with all that is not in them.
-
-    What each takes and gives is told at the top of codec/engine/onnx_graphs.py.
-    """
-    try:
-        from codec.engine import onnx_graphs
-    except ModuleNotFoundError as error:
-        raise LatError(f"{error.name} is missing: pip install onnx") from None
-    onnx_graphs.export(weights.Weights.open(model), folder, encoder=not decoder)
-
-
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def bench(args: tuple[str, ...]) -> None:
@@ -331,6 +308,8 @@ def bench(args: tuple[str, ...]) -> None:
     run.main(args, prog_name="lat bench")
 
 
+main.add_command(engines)
+main.add_command(onnx)
 main.add_command(info)
 main.add_command(compare)
 main.add_command(latent)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from codec.command.parts import FAILED, NOTHING_TO_DO, LatCommand, say
+from codec.command.parts import FAILED, NOTHING_TO_DO, LatCommand, complete_files, say
 from codec.command.runs import report
 from codec.errors import LatError
 from codec.runs import batch, process
@@ -19,8 +19,8 @@ from codec.settings import MAX_PIXELS
 
 
 @click.command(cls=LatCommand)
-@click.argument("original")
-@click.argument("file")
+@click.argument("original", shell_complete=complete_files)
+@click.argument("file", shell_complete=complete_files)
 @click.option("--check", type=click.FloatRange(1, 100), metavar="N", help="Fail below so many points of SSIMULACRA 2.")
 @click.option("-j", "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Files at a time.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file on standard output.")

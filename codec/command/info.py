@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from codec import container, kinds, weights
-from codec.command.parts import FAILED, NOTHING_TO_DO, LatCommand, say
+from codec.command.parts import FAILED, NOTHING_TO_DO, LatCommand, complete_files, say
 from codec.config import LATENT
 from codec.errors import LatError, about
 from codec.runs import job, plan, record
@@ -21,7 +21,7 @@ COLUMNS = ("file", "size", "bytes", "bpp", "quality", "model")
 
 
 @click.command(cls=LatCommand)
-@click.argument("sources", metavar="IN...", nargs=-1, required=True)
+@click.argument("sources", metavar="IN...", nargs=-1, required=True, shell_complete=complete_files)
 @click.option("-r", "--recursive", is_flag=True, help="Take folders with everything in them.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a file.")
 def info(sources: tuple[str, ...], recursive: bool, as_json: bool) -> None:
@@ -49,7 +49,7 @@ def info(sources: tuple[str, ...], recursive: bool, as_json: bool) -> None:
     if line := kinds.passed_over_line(found.passed_over):
         say(line, err=True)
     for line in failed:
-        say(f"lat: {line}", err=True)
+        say(f"lat: {line}", err=True, colour="red")
     sys.exit(FAILED if failed else 0 if rows else NOTHING_TO_DO)
 
 

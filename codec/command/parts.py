@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import click
+from click.shell_completion import CompletionItem
 
 from codec.errors import NO_MEMORY, LatError, reason
 from codec.runs import process
@@ -53,7 +54,7 @@ class LatCommand(click.Command):
         except (click.exceptions.Exit, SystemExit) as ended:
             code = getattr(ended, "exit_code", None) or getattr(ended, "code", None) or 0
         except LatError as error:
-            say(f"lat: {error}", err=True)
+            say(f"lat: {error}", err=True, colour="red")
             code = FAILED
         except BaseException as error:  # what plugins written in Rust raise is no Exception
             said = reason(error)
@@ -62,8 +63,18 @@ class LatCommand(click.Command):
         ctx.exit(FAILED if ctx.find_root().meta.get(UNSAID) and code in (0, NOTHING_TO_DO) else code)
 
 
-def say(text: str, err: bool = False) -> None:
-    """Print a line. Where that is impossible the work goes on, and the exit code tells."""
+def complete_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Have the shell complete the name of a file or folder."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def say(text: str, err: bool = False, colour: str | None = None) -> None:
+    """Print a line, in colour on terminals (unless NO_COLOR is set).
+
+    Where that is impossible the work goes on, and the exit code tells.
+    """
+    if colour and not os.environ.get("NO_COLOR"):
+        text = click.style(text, fg=colour)
     try:
         click.echo(text, file=sys.stderr if err else process.standard_output())
     except (OSError, ValueError) as error:  # a full disk, a reader that went away, a closed stream

@@ -39,6 +39,7 @@ def progress_bar(label: str, quiet: bool):
             )
         if bars:
             bars[0].update(done - bars[0].pos, remark)
+            bars[0].render_progress()  # which `update` leaves out where only the remark is new
 
     try:
         yield update
@@ -52,11 +53,11 @@ def report(row: Row, as_json: bool, quiet: bool) -> None:
     if as_json:
         say(json_text(asdict(row)))
     if row.error:
-        say(f"lat: {row.error}", err=True)
+        say(f"lat: {row.error}", err=True, colour="red")
     if quiet or as_json:
         return
     for note in row.notes:
-        say(f"{shown(row.source)}: {note}", err=True)
+        say(f"{shown(row.source)}: {note}", err=True, colour="yellow")
     if row.status in ("done", "damaged") and row.target != "-":
         arrow = f" → {row.target}" if row.target else ""
         if row.remark:
@@ -177,7 +178,12 @@ def many_files(run: Run, planned: list[Job], options: Options, passed_over: list
     rows, pixels, start, interrupted = [], 0, time.perf_counter(), False
     with progress_bar("files", run.quiet or run.as_json) as progress:
         try:
-            for row in batch.run(run.work, planned, options, workers):
+
+            def within(done: int, count: int) -> None:  # the tiles, or steps of tiles, of one picture
+                if progress and count > 1:
+                    progress(len(rows), len(planned), f"{done / count:.0%} of one")
+
+            for row in batch.run(run.work, planned, options, workers, within):
                 rows.append(row)
                 pixels += row.width * row.height
                 report(row, run.as_json, run.quiet or progress is not None)
@@ -224,4 +230,4 @@ def summarise(rows: list[Row], planned: int, seconds: float) -> None:
         line += f"; {sizes}, {megapixels:.1f} MP in {seconds:.1f} s ({megapixels / seconds:.2f} MP/s)"
     say(line, err=True)
     for row in by["failed"] + by["damaged"]:
-        say(f"  {row.status}: {row.source}", err=True)
+        say(f"  {row.status}: {row.source}", err=True, colour="red")
