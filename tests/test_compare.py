@@ -181,7 +181,7 @@ def test_a_second_name_that_ends_in_lat_and_is_new_is_the_output(photos, tmp_pat
     assert lat("compress", photos / "a.png", out, "--lossless").returncode == 0 and out.exists()
     assert not (photos / "a.lat").exists()
     again = lat("compress", photos / "a.png", out, "--lossless")
-    assert again.returncode == 1 and "out.lat" in again.stderr
+    assert again.returncode == 1 and f"-o {out} --overwrite" in again.stderr and not (photos / "a.lat").exists()
     assert lat("compress", photos, tmp_path / "x.lat", "-r", "--lossless").returncode == 1
     assert not (tmp_path / "x.lat").exists()
 

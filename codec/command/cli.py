@@ -189,12 +189,17 @@ def compress(sources, output, out_dir, dry_run, recursive, jobs, as_json, quiet,
 def split_output(
     sources: tuple[str, ...], output: str | None, out_dir: str | None
 ) -> tuple[tuple[str, ...], str | None]:
-    """(Sources, -o) of "photo.jpg out.lat", which people type as with cp: the second is new and named as an output."""
-    if len(sources) == 2 and output is None and out_dir is None and sources[1].lower().endswith(".lat"):
-        one = sources[0] == "-" or not os.path.isdir(sources[0]) and not plan.is_pattern(sources[0])
-        if one and not os.path.lexists(sources[1]) and not plan.is_pattern(sources[1]):
-            return sources[:1], sources[1]
-    return sources, output
+    """(Sources, -o) of "photo.jpg out.lat", which people type as with cp: the second is new and named as an output.
+
+    Raises: LatError where it is there already, because no .lat file is a source.
+    """
+    if len(sources) != 2 or output is not None or out_dir is not None or not sources[1].lower().endswith(".lat"):
+        return sources, output
+    if os.path.isdir(sources[0]) or any(map(plan.is_pattern, sources)):
+        return sources, output
+    if os.path.lexists(sources[1]):
+        raise LatError(f"{sources[1]}: exists, and is no picture to compress; -o {sources[1]} --overwrite replaces it")
+    return sources[:1], sources[1]
 
 
 @command(

@@ -175,7 +175,8 @@ def many_files(run: Run, planned: list[Job], options: Options, passed_over: list
         workers = 1
     if workers > 1 and options.threads is None:
         options = replace(options, threads=max(1, (os.cpu_count() or 1) // workers))
-    rows, pixels, start, interrupted = [], 0, time.perf_counter(), False
+    rows: list[Row] = []
+    pixels, start, interrupted = 0, time.perf_counter(), False
     with progress_bar("files", run.quiet or run.as_json) as progress:
         try:
 
