@@ -29,7 +29,7 @@ from codec.command.parts import (
 )
 from codec.command.runs import Run, process_all
 from codec.command.web import web
-from codec.errors import install, reason
+from codec.errors import LatError, install, reason
 from codec.runs import check, files, job, plan, process, record
 from codec.runs.job import Options
 from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
