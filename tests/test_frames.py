@@ -69,7 +69,7 @@ def test_an_icon_counts_as_one(tmp_path):
     assert lat("compress", path, "--lossless").returncode == 0
 
 
-def marked(kinds: list[int]) -> bytes:
+def tiff_of(kinds: list[int]) -> bytes:
     """A TIFF of grey pages with these values of NewSubfileType."""
     data, links = bytearray(b"II*\0\0\0\0\0"), [4]
     for number, kind in enumerate(kinds):
@@ -85,7 +85,7 @@ def marked(kinds: list[int]) -> bytes:
 
 def test_smaller_copies_and_masks_of_a_page_are_no_pages(tmp_path):
     for kinds, pages in (([0, 1], 1), ([0, 4, 1], 1), ([2, 2, 1, 2], 3)):
-        data = marked(kinds)
+        data = tiff_of(kinds)
         image = open_image(io.BytesIO(data), "a.tif")
         assert frames.count(image, data, "a.tif") == pages
     third = frames.read_page(data, "a.tif", 3)
@@ -93,7 +93,7 @@ def test_smaller_copies_and_masks_of_a_page_are_no_pages(tmp_path):
 
 
 def test_directories_that_go_in_a_circle_end():
-    data = bytearray(marked([0, 0]))
+    data = bytearray(tiff_of([0, 0]))
     struct.pack_into("<I", data, len(data) - 8, 8)
     assert len(frames.tiff_pages(bytes(data))) == 2
     assert frames.tiff_pages(bytes(data[:30])) == []
@@ -111,7 +111,7 @@ def test_the_plan_shows_all_frames(tmp_path):
     path = save(tmp_path / "film.gif")
     shown = lat("compress", path, "--all-frames", "--dry-run")
     assert shown.returncode == 0 and shown.stdout.count("→") == 3 and "film-003.lat" in shown.stdout
-    assert len(plan.paged(path, 1200)) == 1200 and plan.paged(path, 1200)[0][0].name == "film-0001.gif"
+    assert len(plan.name_pages(path, 1200)) == 1200 and plan.name_pages(path, 1200)[0][0].name == "film-0001.gif"
 
 
 def test_all_frames_need_names(tmp_path):

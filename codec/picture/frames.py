@@ -52,7 +52,7 @@ def read_page(data: bytes, name: str, number: int, max_pixels: int = MAX_PIXELS,
     """
     start = data[:4]
     if start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return from_pillow(open_image(io.BytesIO(beginning_at(data, number)), name, max_pixels), name, exact, True)
+        return from_pillow(open_image(io.BytesIO(start_at_page(data, number)), name, max_pixels), name, exact, True)
     if start[:2] == b"\xff\xd8":
         return from_pillow(open_image(io.BytesIO(mpo_picture(data, number)), name, max_pixels), name, exact, True)
     image = open_image(io.BytesIO(data), name, max_pixels)
@@ -98,7 +98,7 @@ def directories(data: bytes) -> Iterator[tuple[int, int]]:
         return
 
 
-def beginning_at(data: bytes, number: int) -> bytes:
+def start_at_page(data: bytes, number: int) -> bytes:
     """The same TIFF with page `number` as its first one. Raises: LatError."""
     pages = tiff_pages(data)
     if number > len(pages):

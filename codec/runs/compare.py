@@ -205,7 +205,7 @@ def pairs(originals: Path, others: Path, max_pixels: int) -> tuple[list[Job], li
         place = path.relative_to(originals)
         matches = by_place.get(place) or by_place.get(place.with_suffix(""), [])
         if not matches and (count := job.count_pages(str(path), max_pixels)) > 1:
-            paged = [(others / name, page) for name, page in plan.paged(place.with_suffix(".lat"), count)]
+            paged = [(others / name, page) for name, page in plan.name_pages(place.with_suffix(".lat"), count)]
             matches = [name for name, _ in paged]
             jobs += [Job(str(path), str(name), page=page) for name, page in paged]
         elif len(matches) == 1:

@@ -119,12 +119,12 @@ def plan(
     suffixes = [suffix if isinstance(suffix, str) else suffix(source) for source in found.files]
     pages: dict[tuple[str, str], tuple[int, int] | None] = {}
     for source, target in zip(map(str, found.files), named(places, suffixes, folds_case)):
-        pages |= {(source, str(name)): page for name, page in paged(target, pages_of(source))}
+        pages |= {(source, str(name)): page for name, page in name_pages(target, pages_of(source))}
     jobs = distinct([source for source, _ in pages], [Path(target) for _, target in pages], folds_case)
     return [replace(job, page=pages[job.source, job.target]) for job in jobs] + found.failed
 
 
-def paged(target: Path, count: int) -> list[tuple[Path, tuple[int, int] | None]]:
+def name_pages(target: Path, count: int) -> list[tuple[Path, tuple[int, int] | None]]:
     """(Output, page) for each of so many pages: name-001.lat …; the output itself for a single one."""
     if count == 1:
         return [(target, None)]
