@@ -123,7 +123,7 @@ def corpus(out: Path) -> None:
         (folder / "in").mkdir()
         for path in awkward(folder / "in"):
             packed, back = folder / f"{path.name}.lat", folder / f"{path.name}.png"
-            row = job.attempt(job.compress, Job(str(path), str(packed)), job.Options(overwrite=True))
+            row = job.attempt(job.compress, Job(str(path), str(packed)), job.Options(overwrite=True, first_frame=True))
             if row.status == "done":
                 again = job.attempt(job.decompress, Job(str(packed), str(back)), job.Options(overwrite=True))
                 with Image.open(path) as a, Image.open(back) as b:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codec import container, kinds, loaded, weights
-from codec.errors import LatError, LimitError, about
-from codec.runs import files, record
+from codec.errors import LatError, LimitError, MissingModelError, about
+from codec.runs import check, files, record
 from codec.runs.files import Source, shown
 from codec.runs.output import make_output
 from codec.runs.plan import Job
@@ -40,7 +40,7 @@ class Options:
     model: str = weights.DEFAULT
     overwrite: bool = False
     max_pixels: int = MAX_PIXELS
-    strict: bool = False
+    first_frame: bool = False  # of several is all that is wanted
     strip: tuple[str, ...] = ()
     exact: bool = False  # keep colours under full transparency
     region: tuple[int, int, int, int] | None = None
@@ -51,6 +51,10 @@ class Options:
     picture_quality: float | None = None  # of JPEG, WebP and AVIF that are written; None: `pictures.QUALITY`
     resume: bool = False  # an output that is there may be what would be made now
     even_if_larger: bool = False  # than its JPEG, say
+    check: float | None = None  # SSIMULACRA 2 that every output has, decoded from disk
+    remove_source: bool = False  # once its output has passed that check
+    decode: bool = False  # what is verified
+    picture_suffix: str = ""  # what is decompressed to, where no file name says it
 
     @property
     def keeps_small(self) -> bool:
@@ -109,6 +113,9 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
     Raises: LatError.
     """
     name, settings = shown(job.source), options.describe_encoding()
+    if job.page:
+        settings += f" --all-frames {job.page[0]}/{job.page[1]}"
+    checked = check.Check(job, options) if options.check is not None or options.remove_source else None
 
     def load() -> Codec:
         return loaded.codec(options.model, options.threads, options.engine, options.float32)
@@ -122,7 +129,12 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
         if len(head) == files.HEAD and not kinds.may_be_picture(head):
             raise LatError(f"{name}: {kinds.unknown(name)}")
 
-    return make_output(job, options, settings, lambda: files.read(job.source, check_head), make)
+    row = make_output(job, options, settings, lambda: files.read(job.source, check_head), make, checked)
+    if checked and checked.data:
+        row.notes.append(checked.note)
+        if options.remove_source:
+            row.notes.append(check.remove_source(checked))
+    return row
 
 
 def encode_source(
@@ -141,7 +153,7 @@ def encode_source(
     Raises: LatError.
     """
     name = shown(job.source)
-    picture = opened(source.data, name, options)  # before the second it takes to load torch
+    picture = opened(source.data, name, options, job.page)  # before the second it takes to load torch
     codec = None if options.settings.lossless else load()
     encoded = encode(codec, picture, name, options, record.most_bytes(settings), progress)
     height, width = picture.pixels.shape[:2]
@@ -153,18 +165,34 @@ def encode_source(
     return row, encoded
 
 
-def opened(data: bytes, name: str, options: Options) -> Picture:
-    """The picture in a file's bytes, as it is to be coded. `name` is for messages.
+def opened(data: bytes, name: str, options: Options, page: tuple[int, int] | None = None) -> Picture:
+    """The picture in a file's bytes, or a page of several, as it is to be coded. `name` is for messages.
 
-    Raises: LatError.
+    Raises: LatError, also where there are several and nobody said what is to become of them.
     """
+    from codec.picture import frames
     from codec.picture import image as images
 
+    exact = options.exact or options.settings.lossless
+    if page:
+        return frames.read_page(data, name, page[0], options.max_pixels, exact).without(options.strip)
     image = images.open_image(io.BytesIO(data), name, options.max_pixels)
-    frames = images.frames(image, name)
-    if options.strict and frames > 1:
-        raise LatError(f"{name}: has {frames} frames; without --strict the first is kept")
-    return images.from_pillow(image, name, options.exact or options.settings.lossless).without(options.strip)
+    if not options.first_frame and (count := frames.count(image, data, name)) > 1:
+        raise LatError(
+            f"{name}: has {count} frames, and a .lat file holds one: --all-frames writes each to a file of its own, "
+            "--first-frame leaves out the others"
+        )
+    return images.from_pillow(image, name, exact).without(options.strip)
+
+
+def count_pages(source: str, max_pixels: int) -> int:
+    """How many pages a source has; 1 where it cannot be read, which its job will say."""
+    from codec.picture import frames
+
+    try:
+        return frames.count_in(files.read_bytes(source), source, max_pixels)
+    except LatError:
+        return 1
 
 
 def encode(
@@ -228,7 +256,9 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
     """
     from codec.picture import pictures
 
-    name, format = shown(job.source), pictures.output_format(job.target)
+    name = shown(job.source)
+    nameless = files.is_stream(job.target) and options.picture_suffix
+    format = pictures.output_format(f"picture{options.picture_suffix}" if nameless else job.target)
 
     def make(source: Source) -> tuple[Row, bytes]:
         try:
@@ -293,14 +323,21 @@ def decoded(
 
 
 def verify(job: Job, options: Options, progress: Callable | None = None) -> Row:
-    """Structure, sizes and every checksum of a .lat file, without decoding.
+    """Structure, sizes and every checksum of a .lat file; with `options.decode` all of its pixels too.
 
     Raises: LatError.
     """
-    data = read_lat(job.source).data
+    data, notes = read_lat(job.source).data, []
     try:
         parsed = container.parse(data)
         parsed.verify()
+        if options.decode:
+            refuse_large(parsed.header, options.max_pixels)
+            decoded(parsed, options, [], progress)
     except LatError as error:
         raise type(error)(f"{shown(job.source)}: {error}") from None
-    return Row(job.source, "", "done", len(data), 0, parsed.header.width, parsed.header.height)
+    try:
+        weights.name_for(parsed.header.model)
+    except MissingModelError as error:
+        notes = [f"cannot be decoded here: {error}"]
+    return Row(job.source, "", "done", len(data), 0, parsed.header.width, parsed.header.height, notes=notes)

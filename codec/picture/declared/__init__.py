@@ -14,9 +14,9 @@ from typing import BinaryIO
 from PIL import Image, ImageFile
 
 from codec.picture.declared import bmp, fits, gif, isobmff, jpeg, jpeg2000, jxl, others, png, pnm, tiff
-from codec.picture.declared.record import Declared
+from codec.picture.declared.record import FURTHER, Declared
 
-__all__ = ["Declared", "declare", "dropped", "keep", "mend", "of"]
+__all__ = ["Declared", "declare", "dropped", "format_of", "keep", "mend", "of"]
 
 READERS: tuple[tuple[int, bytes, str, Callable[[bytes], Declared]], ...] = (  # offset, signature, format
     (0, b"\xff\xd8", "JPEG", jpeg.declare),
@@ -102,9 +102,15 @@ def mend(said: Declared, file: BinaryIO | None) -> bytes | None:
     return png.mend_pixels(file.read())
 
 
-def dropped(declared: Declared) -> list[str]:
-    """A note for each kind of thing in a file that is not kept."""
-    notes = [f"dropped {name} ({size:,} bytes)" for name, size in declared.extras[:MANY]]
-    if rest := declared.extras[MANY:]:
+def format_of(data: bytes) -> str:
+    """The format of a file by its first bytes, as people call it; "" for an unknown signature."""
+    return next((format for at, start, format, _ in READERS if data.startswith(start, at)), "")
+
+
+def dropped(declared: Declared, alone: bool = False) -> list[str]:
+    """A note for each kind of thing in a file that is not kept; of further pictures there is none with `alone`."""
+    extras = [extra for extra in declared.extras if not (alone and FURTHER.fullmatch(extra[0]))]
+    notes = [f"dropped {name} ({size:,} bytes)" for name, size in extras[:MANY]]
+    if rest := extras[MANY:]:
         notes.append(f"dropped {len(rest)} further parts ({sum(size for _, size in rest):,} bytes)")
     return notes

@@ -257,7 +257,7 @@ def beside(file: File, data: bytes) -> tuple[int, dict[str, int]]:
         title = re.match(rb"[ -~]*", head)[0].decode()[:32]  # type: ignore[index]
         add(name or f"JPEG segment APP{number} {title}".strip(), end - start)
     others, size = 0, 0
-    for name, part in behind(data, file.end):
+    for name, _, part in behind(data, file.end):
         if name == "picture":
             others, size = others + 1, size + part
         else:
@@ -267,22 +267,22 @@ def beside(file: File, data: bytes) -> tuple[int, dict[str, int]]:
     return 1 + others, extras
 
 
-def behind(data: bytes, at: int) -> list[tuple[str, int]]:
-    """What follows a picture, by name and size: pictures, gain maps, a video, and else data."""
-    found: list[tuple[str, int]] = []
+def behind(data: bytes, at: int) -> list[tuple[str, int, int]]:
+    """What follows a picture, by name, place and size: pictures, gain maps, a video, and else data."""
+    found: list[tuple[str, int, int]] = []
     video = data.find(b"ftyp", at) - 4
     while at < len(data):
         if data.startswith(b"\xff\xd8\xff", at):
             end = parse(data, at).end
-            found.append(("gain map" if GAIN_MAP.search(data, at, min(end, at + 2**16)) else "picture", end - at))
+            found.append(("gain map" if GAIN_MAP.search(data, at, min(end, at + 2**16)) else "picture", at, end - at))
         elif at == video:
             end = len(data)
-            found.append(("video behind the picture", end - at))
+            found.append(("video behind the picture", at, end - at))
         else:
             next_picture = data.find(b"\xff\xd8\xff", at)
             places = [p for p in (next_picture, video) if p >= at]
             end = min(places, default=len(data))
             if data[at:end].strip(PADDING):
-                found.append(("data behind the picture", end - at))
+                found.append(("data behind the picture", at, end - at))
         at = max(end, at + 1)
     return found
