@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from codec import __version__, container, kinds, weights
+from codec import __version__, container, kinds, previews, weights
 from codec.command.latent_cli import latent
 from codec.command.parts import (
     FAILED,
@@ -20,13 +20,16 @@ from codec.command.parts import (
     parse_output,
     parse_region,
     parse_strip,
+    run_process,
     say,
     together,
 )
+from codec.command.preview import chosen_side, preview, preview_options
 from codec.command.runs import Run, process_all
+from codec.command.thumbnail import thumbnail
 from codec.command.web import web
 from codec.config import LATENT
-from codec.errors import LatError, install, reason
+from codec.errors import LatError, install
 from codec.runs import files, job, process, record
 from codec.runs.files import shown
 from codec.runs.job import Options
@@ -127,11 +130,23 @@ encoder_options = together(
         help="Make the file of a JPEG, WebP, AVIF … even where it is not 5 % smaller.",
     ),
     click.option("--strict", is_flag=True, help="Refuse animated pictures instead of keeping their first frame."),
+    preview_options,
 )
 
 
 def encoding(
-    target_size, target_bpp, target_psnr, target_ssimulacra2, model, quality, effort, tune, lossless, **others
+    target_size,
+    target_bpp,
+    target_psnr,
+    target_ssimulacra2,
+    model,
+    quality,
+    effort,
+    tune,
+    lossless,
+    preview,
+    no_preview,
+    **others,
 ) -> Options:
     """Options of `encoder_options`."""
     targets = {"size": target_size, "bpp": target_bpp, "psnr": target_psnr, "ssimulacra2": target_ssimulacra2}
@@ -145,7 +160,8 @@ def encoding(
     settings = Settings(quality, effort, tune, lossless=lossless)
     if tune and not settings.steps and tune not in weights.NEWEST.get(model, TUNES):
         raise click.UsageError(f"--tune {tune} needs an effort of at least 4: -e 6")
-    return Options(settings, given[0] if given else None, weights.newest(model, tune), **others)
+    side = chosen_side(preview, no_preview)
+    return Options(settings, given[0] if given else None, weights.newest(model, tune), preview=side, **others)
 
 
 @command(
@@ -259,12 +275,16 @@ def info(source: str, as_json: bool) -> None:
         "model": weights.name_of(header.model),
         "fingerprint": header.model.hex(),
         "made_with": made.settings if (made := record.find(data[: record.READ])) else "unknown settings",
+        "preview": list(found.size) if (found := previews.of_container(parsed)).preview else None,
         "metadata": {key: len(value) for key, value in parsed.metadata.items()},
         "format": f"{container.VERSION[0]}.{parsed.minor}",
     }
+    if found.note:
+        say(f"lat: {shown(source)}: {found.note}", err=True)
     if as_json:
         say(json_text(fields))
         return
+    fields["preview"] = " × ".join(map(str, fields["preview"] or ["none"]))
     fields["model"] = fields["model"] or ("none needed" if header.lossless else "not installed")
     fields["tiles"] = " × ".join(map(str, header.grid))
     fields["kinds"] = ", ".join(f"{n} {kind}" for kind, n in fields["kinds"].items() if n)
@@ -315,19 +335,14 @@ def bench(args: tuple[str, ...]) -> None:
     run.main(args, prog_name="lat bench")
 
 
-main.add_command(latent)
-main.add_command(web)
+for each in (latent, preview, thumbnail, web):
+    main.add_command(each)
 
 
 def entry() -> None:
     """The command as a process of its own."""
-    try:
-        process.own_streams()
-        process.end_when_told()
-        main(prog_name="lat")
-    except OSError as error:  # so few files may be open that Python cannot load what it needs
-        say(f"lat: {reason(error)}", err=True)
-        sys.exit(FAILED)
+    process.end_when_told()
+    run_process(lambda: main(prog_name="lat"))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,16 @@ class LatCommand(click.Command):
         ctx.exit(FAILED if ctx.find_root().meta.get(UNSAID) and code in (0, NOTHING_TO_DO) else code)
 
 
+def run_process(command: Callable[[], object]) -> None:
+    """Run the command as a process of its own, with safe streams."""
+    try:
+        process.own_streams()
+        command()
+    except OSError as error:  # so few files may be open that Python cannot load what it needs
+        say(f"lat: {reason(error)}", err=True)
+        sys.exit(FAILED)
+
+
 def say(text: str, err: bool = False) -> None:
     """Print a line. Where that is impossible the work goes on, and the exit code tells."""
     try:
