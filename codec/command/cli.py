@@ -12,7 +12,9 @@ from typing import Any
 import click
 
 from codec import __version__, container, kinds, previews, weights
+from codec.command.desktop import desktop
 from codec.command.latent_cli import latent
+from codec.command.opening import open_
 from codec.command.parts import (
     FAILED,
     LatCommand,
@@ -335,7 +337,7 @@ def bench(args: tuple[str, ...]) -> None:
     run.main(args, prog_name="lat bench")
 
 
-for each in (latent, preview, thumbnail, web):
+for each in (desktop, latent, open_, preview, thumbnail, web):
     main.add_command(each)
 
 
