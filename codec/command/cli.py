@@ -26,7 +26,7 @@ from codec.command.parts import (
     say,
     together,
 )
-from codec.command.preview import chosen_side, preview, preview_options
+from codec.command.preview import preview, preview_options, with_side
 from codec.command.runs import Run, process_all
 from codec.command.thumbnail import thumbnail
 from codec.command.web import web
@@ -137,18 +137,7 @@ encoder_options = together(
 
 
 def encoding(
-    target_size,
-    target_bpp,
-    target_psnr,
-    target_ssimulacra2,
-    model,
-    quality,
-    effort,
-    tune,
-    lossless,
-    preview,
-    no_preview,
-    **others,
+    target_size, target_bpp, target_psnr, target_ssimulacra2, model, quality, effort, tune, lossless, **others
 ) -> Options:
     """Options of `encoder_options`."""
     targets = {"size": target_size, "bpp": target_bpp, "psnr": target_psnr, "ssimulacra2": target_ssimulacra2}
@@ -162,8 +151,7 @@ def encoding(
     settings = Settings(quality, effort, tune, lossless=lossless)
     if tune and not settings.steps and tune not in weights.NEWEST.get(model, TUNES):
         raise click.UsageError(f"--tune {tune} needs an effort of at least 4: -e 6")
-    side = chosen_side(preview, no_preview)
-    return Options(settings, given[0] if given else None, weights.newest(model, tune), preview=side, **others)
+    return Options(settings, given[0] if given else None, weights.newest(model, tune), **with_side(**others))
 
 
 @command(

@@ -1,4 +1,4 @@
-"""`lat desktop`: the files by which a desktop knows .lat pictures, shows thumbnails and opens them. DESKTOP.md has them.
+"""`lat desktop`: the files by which a desktop knows .lat pictures, makes thumbnails and opens them (DESKTOP.md).
 
 Some are ours alone; two are shared with the user's own entries, in which ours stand between two marked lines.
 """
@@ -6,6 +6,7 @@ Some are ours alone; two are shared with the user's own entries, in which ours s
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -135,19 +136,17 @@ def program() -> Path:
 
 
 def install_files(places: Places, path: Path) -> list[str]:
-    """Write all files; a line on each. Raises: LatError."""
-    if any(not character.isprintable() for character in str(path)):
-        raise LatError(f"{path!s}: a desktop file cannot name a program with a line break or a control character")
+    """Write all files; a line on each. Raises: LatError, before anything is written where the path is impossible."""
+    if not str(path).isprintable():
+        raise LatError(f"{path}: a desktop file cannot name a program with a line break or a control character")
+    delegate = DELEGATE.format(shell=xml(shell_word(str(path))))
     words = {"path": key_value(str(path)), "program": key_value(exec_word(str(path)))}
-    written = []
     for file, text in places.own().items():
         write(file, text if text is MIME else text.format(**words))
-        written.append(file)
     shared(places.magic, MAGIC, f"# {BEGIN}\n", f"# {END}\n", "")
-    delegate = DELEGATE.format(shell=xml(shell_word(str(path))))
     for file in places.delegates:
         shared(file, delegate, f"  <!-- {BEGIN} -->\n", f"  <!-- {END} -->\n", DELEGATES)
-    return [f"{file}: written" for file in (*written, places.magic, *places.delegates)]
+    return [f"{file}: written" for file in (*places.own(), places.magic, *places.delegates)]
 
 
 def remove_files(places: Places) -> list[str]:
@@ -227,6 +226,8 @@ def without(text: str, begin: str, end: str) -> str:
 
 def exec_word(word: str) -> str:
     """A word of an Exec line (Desktop Entry Specification): quoted, and no field code in it."""
+    if re.fullmatch(r"[\w./+@:-]+", word, re.ASCII):
+        return word  # xdg-open, where there is no desktop, knows no quotes
     for character in '\\"`$':
         word = word.replace(character, f"\\{character}")
     return f'"{word}"'.replace("%", "%%")
@@ -238,8 +239,15 @@ def key_value(text: str) -> str:
 
 
 def shell_word(word: str) -> str:
-    """A word of a shell's line in an ImageMagick delegate, whose own codes begin with %."""
-    return "'" + word.replace("'", "'\\''").replace("%", "%%") + "'"
+    """A word of a shell's line in an ImageMagick delegate, whose own codes begin with %.
+
+    Raises: LatError for what ImageMagick or the shell would take for its own even between quotes.
+    """
+    if bad := sorted(set(word) & set("\\\"'`$")):
+        raise LatError(
+            f"{word}: ImageMagick can name no program with {' '.join(bad)} in its path; install it elsewhere"
+        )
+    return '"' + word.replace("%", "%%") + '"'
 
 
 def xml(text: str) -> str:
@@ -271,6 +279,8 @@ def update(places: Places) -> list[str]:
 def warnings(path: Path) -> list[str]:
     """What the user should know of a program at this path."""
     said = [f"the files name {path}: after it was moved or removed, run `lat desktop install` from its new place"]
+    if " " in str(path):
+        said.append("xdg-open cannot start a program with spaces in its path where no desktop runs; desktops can")
     if not path.resolve().is_relative_to("/usr"):
         said.append("GNOME makes thumbnails in a sandbox that sees /usr alone: for these, install the package there")
     return said

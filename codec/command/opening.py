@@ -28,7 +28,8 @@ KEPT_SECONDS = 24 * 3600  # a viewer may read its file again; nobody says when i
 def open_(source: str, max_pixels: int) -> None:
     """Show a .lat file in the picture viewer.
 
-    It is decoded to a PNG that only you can read, in the folder for temporary files; a day later the next call deletes it.
+    It is decoded to a PNG that only you can read, in the folder for temporary files. The first call of another day
+    deletes it.
     """
     if sys.platform not in ("win32", "darwin") and not shutil.which("xdg-open"):
         raise LatError("xdg-open is not installed (package xdg-utils): lat decompress writes a PNG for any viewer")

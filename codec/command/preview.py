@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import click
 
@@ -34,11 +35,11 @@ preview_options = together(
 )
 
 
-def chosen_side(preview: int | None, no_preview: bool) -> previews.Side:
-    """What `preview_options` say. Raises: click.UsageError."""
+def with_side(preview: int | None, no_preview: bool, **others) -> dict[str, Any]:
+    """Options with the `preview` that `preview_options` ask for. Raises: click.UsageError."""
     if no_preview and preview:
         raise click.UsageError("--preview and --no-preview say different things: leave one out")
-    return 0 if no_preview else "auto" if preview is None else preview
+    return {"preview": 0 if no_preview else "auto" if preview is None else preview, **others}
 
 
 @click.command(cls=LatCommand)

@@ -44,7 +44,17 @@ def thumbnail(source: str, side: int, output: str, overwrite: bool, max_pixels: 
         say(f"{source}: {found.note}", err=True)
     if small is None:
         small = of_pixels(source, side, max_pixels)
-    files.write_bytes(output, encoded(small, format), overwrite)
+    data = encoded(small, format)
+    if overwrite and is_empty(output):
+        Path(output).write_bytes(data)
+    else:
+        files.write_bytes(output, data, overwrite)
+
+
+def is_empty(output: str) -> bool:
+    """Whether an output is a file of no bytes: desktops make one, hold it open, and wait for it to be filled."""
+    path = Path(output)
+    return path.is_file() and not path.stat().st_size
 
 
 def output_format(output: str) -> str:
