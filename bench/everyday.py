@@ -4,10 +4,12 @@ python -m bench.everyday corpus --out bench/results/corpus.json
 python -m bench.everyday seams --images DIR --out bench/results/seams.json
 python -m bench.everyday mosaic --images DIR --out mosaic.jpg
 python -m bench.everyday large --images DIR --megapixels 100 --out bench/results/large-100.json
+python -m bench.everyday previews --images DIR --out bench/results/previews.json
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -18,12 +20,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 from PIL import Image
 
-from codec import Codec
+import codec.plugin  # noqa: F401  # Pillow opens .lat files
+from codec import Codec, kinds, previews
+from codec.arguments import as_picture
 from codec.bench.metrics import psnr
 from codec.bench.photos import load, pictures, tiled
 from codec.config import TILE
@@ -214,6 +219,58 @@ def large(images: Path, megapixels: float, out: Path) -> None:
         result["region_in_memory_s"] = round(time.perf_counter() - start, 3)
     click.echo(json.dumps(result))
     out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+THUMBNAIL = (256, 256)
+RIVALS: dict[str, dict] = {"JPEG": {"quality": 85}, "AVIF": {"quality": 70, "speed": 8}, "JXL": {"quality": 80}}
+
+
+def thumbnail_seconds(data: bytes) -> float:
+    """The least time of three in which Pillow makes a thumbnail of a file in memory, with `draft` where it has that."""
+    best = math.inf
+    for _ in range(3):
+        start = time.process_time()
+        with Image.open(io.BytesIO(data)) as image:
+            image.thumbnail(THUMBNAIL)
+            image.load()
+        best = min(best, time.process_time() - start)
+    return best
+
+
+def thumbnail_row(codec: Codec, picture: Image.Image) -> dict[str, Any]:
+    """Bytes of one picture's files, of its preview, and seconds of CPU for a thumbnail of each format."""
+    plain = codec.encode(picture)
+    data = previews.add(plain, made) if (made := previews.make(as_picture(picture), "auto", len(plain))) else plain
+    row: dict[str, Any] = {"width": picture.width, "height": picture.height, "preview": len(data) - len(plain)}
+    row["bytes"], row["seconds"] = {"lat": len(data)}, {"lat": thumbnail_seconds(data)}
+    for format, options in RIVALS.items():
+        if format in Image.SAVE:
+            out = io.BytesIO()
+            picture.save(out, format, **options)
+            row["bytes"][format], row["seconds"][format] = len(out.getvalue()), thumbnail_seconds(out.getvalue())
+    return row
+
+
+@main.command("previews")
+@click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--megapixels", default=[0.3, 1, 3, 12, 50], multiple=True, type=float, show_default=True)
+@click.option("--count", default=8, show_default=True, help="Pictures of each size.")
+@out_option
+def measure_previews(images: Path, megapixels: tuple[float, ...], count: int, out: Path) -> None:
+    """Bytes and CPU time of thumbnails of 256 pixels beside JPEG (draft), AVIF and JPEG XL in Pillow."""
+    kinds.register_plugins()
+    codec, rows = Codec.load(), []
+    whole = tiled(images, max(megapixels))
+    for size in megapixels:
+        side = round(math.sqrt(size * 1e6))
+        for number in range(count):
+            left, top = ((length - min(side, length)) * number // max(1, count - 1) for length in whole.size)
+            box = (left, top, min(left + side, whole.width), min(top + side, whole.height))
+            rows.append(thumbnail_row(codec, whole.crop(box)))
+            row = rows[-1]
+            times = ", ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in row["seconds"].items())
+            click.echo(f"{row['width']} × {row['height']}: preview of {row['preview']:,} bytes, thumbnail {times}")
+    out.write_text(json.dumps({"weights": codec.name, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

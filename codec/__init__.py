@@ -31,12 +31,14 @@ __all__ = [
     "LimitError",
     "MissingModelError",
     "TruncatedError",
+    "preview",
 ]
 telemetry.disable()
 
 
 if TYPE_CHECKING:
     from codec.coder import Codec
+    from codec.previews import preview
 else:
 
     def __getattr__(name: str):
@@ -47,4 +49,8 @@ else:
             from codec.coder import Codec
 
             return Codec
+        if name == "preview":
+            from codec.previews import preview
+
+            return preview
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """`python -m codec`: the `lat` command."""
 
-from codec.command.cli import entry
+from codec.command.start import entry
 
 if __name__ == "__main__":
     entry()

@@ -59,11 +59,34 @@ class LatImageFile(ImageFile.ImageFile):
                 self._decode(self._parsed)
         return super().load()
 
+    def draft(self, mode: str | None, size: tuple[int, int] | None):
+        """Take the pixels of the preview, where there is one of at least this size; `mode` does not count."""
+        if size is None:
+            return None
+        with self._loading:
+            small = _preview(self._parsed) if self._parsed is not None else None
+            if small is None or small.width < size[0] or small.height < size[1]:
+                return None
+            self._size = small.size
+            self._take(small)
+        return self.mode, (0, 0, *small.size)
+
+    def thumbnail(self, size, resample=Image.Resampling.BICUBIC, reducing_gap: float | None = 2.0) -> None:
+        """As of any image, from the preview where that is large enough: Pillow itself would ask for twice the size."""
+        scale = min(size[0] / self.width, size[1] / self.height)
+        if 0 < scale < 1:
+            self.draft(None, (round(self.width * scale), round(self.height * scale)))
+        super().thumbnail(size, resample, reducing_gap)
+
     def _decode(self, parsed: container.Container) -> None:
         try:
             decoded = _decoded(parsed)
         except LatError as error:
             raise OSError(f"cannot decode .lat file: {error}") from None
+        self._take(decoded)
+
+    def _take(self, decoded: Image.Image) -> None:
+        """Have these pixels, and let go of the file."""
         self.im = decoded.im
         self._parsed = None
         if self._exclusive_fp and self._close_exclusive_fp_after_loading and self.fp:
@@ -85,19 +108,31 @@ def _decoded(file: container.Container) -> Image.Image:
     return loaded.codec_for(header.model).decode(file, max_pixels=header.width * header.height)
 
 
+def _preview(file: container.Container) -> Image.Image | None:
+    """The preview of a file, turned as its pixels are stored; None where there is none of exactly this picture."""
+    from codec import previews
+    from codec.picture.metadata import orientation
+
+    small = previews.decode(previews.of_container(file))
+    if small is None:
+        return None
+    stored, whole = previews.as_stored(small, orientation(file.metadata)), (file.header.width, file.header.height)
+    return stored if previews.is_reduced(stored.size, whole) else None
+
+
 def _accept(prefix: bytes) -> bool:
     return prefix.startswith(container.MAGIC)
 
 
 def _save(image: Image.Image, target: IO[bytes], filename: str | bytes) -> None:
-    """Write a .lat file. Options: quality, effort, tune and lossless as for `Codec.encode`, model as for `Codec.load`;
-    exact as for WebP; icc_profile, exif, xmp, dpi and comment as for JPEG.
+    """Write a .lat file. Options: quality, effort, tune, lossless and preview as for `Codec.encode`, model as for
+    `Codec.load`; exact as for WebP; icc_profile, exif, xmp, dpi and comment as for JPEG.
 
     Without options, metadata come from the image; its EXIF orientation only from an image as it was opened, because
     others may have been turned since.
     Raises: ValueError.
     """
-    from codec import loaded, lossless, weights
+    from codec import loaded, lossless, previews, weights
     from codec.picture.image import from_pillow
     from codec.settings import EFFORT, QUALITY, Settings
 
@@ -108,13 +143,16 @@ def _save(image: Image.Image, target: IO[bytes], filename: str | bytes) -> None:
         options.get("tune"),
         lossless=bool(options.get("lossless")),
     )
+    side = options.get("preview", 0)
+    previews.check_side(side)
     picture = from_pillow(image, exact=settings.lossless or options.get("exact", False))
     _replace_metadata(picture.metadata, options)
     if settings.lossless:
-        target.write(lossless.exact(picture, settings.effort))
-        return
-    codec = loaded.codec(weights.newest(options.get("model", weights.DEFAULT), settings.tune))
-    target.write(codec.encode_picture(picture, settings))
+        data = lossless.exact(picture, settings.effort)
+    else:
+        codec = loaded.codec(weights.newest(options.get("model", weights.DEFAULT), settings.tune))
+        data = codec.encode_picture(picture, settings)
+    target.write(previews.with_preview(data, picture, side))
 
 
 def _replace_metadata(kept: dict[str, bytes], options: dict[str, Any]) -> None:

@@ -11,10 +11,12 @@ import click
 
 from codec import __version__, kinds, weights
 from codec.command.compare import compare
+from codec.command.desktop import desktop
 from codec.command.edit_cli import edit
 from codec.command.info import info
 from codec.command.latent_cli import latent
 from codec.command.networks import engines, onnx
+from codec.command.opening import open_
 from codec.command.parts import (
     FAILED,
     LatCommand,
@@ -23,12 +25,15 @@ from codec.command.parts import (
     parse_output,
     parse_region,
     parse_strip,
+    run_process,
     say,
     together,
 )
+from codec.command.preview import preview, preview_options, with_side
 from codec.command.runs import Run, process_all
+from codec.command.thumbnail import thumbnail
 from codec.command.web import web
-from codec.errors import LatError, install, reason
+from codec.errors import LatError, install
 from codec.runs import check, files, job, plan, process, record
 from codec.runs.job import Options
 from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
@@ -130,6 +135,7 @@ encoder_options = together(
         help="Make the file of a JPEG, WebP, AVIF … even where it is not 5 % smaller.",
     ),
     click.option("--first-frame", is_flag=True, help="Of several pages or frames keep the first, instead of failing."),
+    preview_options,
 )
 
 
@@ -148,7 +154,7 @@ def encoding(
     settings = Settings(quality, effort, tune, lossless=lossless)
     if tune and not settings.steps and tune not in weights.NEWEST.get(model, TUNES):
         raise click.UsageError(f"--tune {tune} needs an effort of at least 4: -e 6")
-    return Options(settings, given[0] if given else None, weights.newest(model, tune), **others)
+    return Options(settings, given[0] if given else None, weights.newest(model, tune), **with_side(**others))
 
 
 @command(
@@ -311,24 +317,14 @@ def bench(args: tuple[str, ...]) -> None:
     run.main(args, prog_name="lat bench")
 
 
-main.add_command(engines)
-main.add_command(onnx)
-main.add_command(info)
-main.add_command(compare)
-main.add_command(edit)
-main.add_command(latent)
-main.add_command(web)
+for each in (engines, onnx, info, compare, desktop, edit, latent, open_, preview, thumbnail, web):
+    main.add_command(each)
 
 
 def entry() -> None:
     """The command as a process of its own."""
-    try:
-        process.own_streams()
-        process.end_when_told()
-        main(prog_name="lat")
-    except OSError as error:  # so few files may be open that Python cannot load what it needs
-        say(f"lat: {reason(error)}", err=True)
-        sys.exit(FAILED)
+    process.end_when_told()
+    run_process(lambda: main(prog_name="lat"))
 
 
 if __name__ == "__main__":

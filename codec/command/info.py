@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from codec import container, kinds, weights
+from codec import container, kinds, previews, weights
 from codec.command.parts import FAILED, NOTHING_TO_DO, LatCommand, complete_files, say
 from codec.config import LATENT
 from codec.errors import LatError, about
@@ -62,6 +62,9 @@ def describe(source: str) -> dict[str, Any]:
         raise type(error)(f"{shown(source)}: {error}") from None
     header, first = parsed.header, parsed.tiles[0] if parsed.tiles else b""
     made = record.find(data[: record.READ])
+    found = previews.of_container(parsed)
+    if found.note:
+        say(f"lat: {shown(source)}: {found.note}", err=True)
     model, row = weights.name_of(header.model), first[0] % 64 if len(first) else None
     return {
         "file": source,
@@ -79,6 +82,7 @@ def describe(source: str) -> dict[str, Any]:
         "fingerprint": header.model.hex(),
         "made_with": made.settings if made else "unknown settings",
         "made_of": (made.format if made else "") or "unknown format",
+        "preview": list(found.size) if found.preview else None,
         "metadata": {key: len(value) for key, value in parsed.metadata.items()},
         "format": f"{container.VERSION[0]}.{parsed.minor}",
     }
@@ -107,6 +111,7 @@ def show(fields: dict[str, Any], as_json: bool) -> None:
     shown_fields["quality"] = words(fields["quality"])
     shown_fields["model"] = model_name(fields)
     shown_fields["tiles"] = " × ".join(map(str, fields["tiles"]))
+    shown_fields["preview"] = " × ".join(map(str, fields["preview"] or ["none"]))
     shown_fields["kinds"] = ", ".join(f"{n} {kind}" for kind, n in fields["kinds"].items() if n)
     shown_fields["metadata"] = ", ".join(f"{k} {n} bytes" for k, n in fields["metadata"].items()) or "none"
     for key, value in shown_fields.items():

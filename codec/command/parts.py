@@ -68,6 +68,16 @@ def complete_files(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return [CompletionItem(incomplete, type="file")]
 
 
+def run_process(command: Callable[[], object]) -> None:
+    """Run the command as a process of its own, with safe streams."""
+    try:
+        process.own_streams()
+        command()
+    except OSError as error:  # so few files may be open that Python cannot load what it needs
+        say(f"lat: {reason(error)}", err=True)
+        sys.exit(FAILED)
+
+
 def say(text: str, err: bool = False, colour: str | None = None) -> None:
     """Print a line, in colour on terminals (unless NO_COLOR is set).
 

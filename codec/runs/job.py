@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from codec import container, kinds, loaded, weights
+from codec import container, kinds, loaded, previews, weights
 from codec.errors import LatError, LimitError, MissingModelError, about
 from codec.runs import check, files, record
 from codec.runs.files import Source, shown
@@ -51,6 +51,7 @@ class Options:
     picture_quality: float | None = None  # of JPEG, WebP and AVIF that are written; None: `pictures.QUALITY`
     resume: bool = False  # an output that is there may be what would be made now
     even_if_larger: bool = False  # than its JPEG, say
+    preview: previews.Side = "auto"
     check: float | None = None  # SSIMULACRA 2 that every output has, decoded from disk
     remove_source: bool = False  # once its output has passed that check
     decode: bool = False  # what is verified
@@ -74,6 +75,8 @@ class Options:
             parts.append(f"--strip {','.join(sorted(self.strip))}")
         if self.exact and not settings.lossless:
             parts.append("--exact")
+        if self.preview != "auto":
+            parts.append(f"--preview {self.preview}")
         return " ".join(parts)
 
     def describe_decoding(self) -> str:
@@ -156,6 +159,7 @@ def encode_source(
     picture = opened(source.data, name, options, job.page)  # before the second it takes to load torch
     codec = None if options.settings.lossless else load()
     encoded = encode(codec, picture, name, options, record.most_bytes(settings), progress)
+    encoded = previews.with_preview(encoded, picture, options.preview)
     height, width = picture.pixels.shape[:2]
     size = len(encoded) + record.most_bytes(settings)
     if may_keep and options.keeps_small and kinds.is_compressed(source.data) and size > SMALLER * len(source.data):
@@ -238,8 +242,12 @@ def aimed(codec: Codec, picture: Picture, options: Options, name: str, reserved:
             found = to_ssimulacra2(codec, picture, value, settings)
             reached = f"SSIMULACRA 2 of {found.value:.1f}"
         else:
-            size = int(value if kind == "size" else value * height * width / 8)
-            found = to_size(codec, picture, size - reserved, settings)
+            size = int(value if kind == "size" else value * height * width / 8) - reserved
+            if made := previews.make(picture, options.preview, size):
+                size -= len(previews.chunk(made))
+                if size < 1:
+                    raise LatError(f"the preview alone takes {len(made):,} bytes: --no-preview leaves it out")
+            found = to_size(codec, picture, size, settings)
             reached = f"{len(found.data):,} bytes"
     except LatError as error:
         raise LatError(f"{name}: {error}") from None
@@ -262,8 +270,7 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
 
     def make(source: Source) -> tuple[Row, bytes]:
         try:
-            file = container.parse(source.data)  # refuse what is no .lat before the second it takes to load torch
-            refuse_large(file.header, options.max_pixels)
+            file = parse_limited(source.data, options.max_pixels)
             found: list[tuple[int, str]] = []
             image = decoded(file, options, found, progress)
             damaged = [note for _, note in sorted(found)]  # tiles are decoded in any order
@@ -297,6 +304,17 @@ def refuse_large(header: container.Header, max_pixels: int) -> None:
     if header.width * header.height > max_pixels:
         size = f"{header.width} × {header.height}"
         raise LimitError(f"{size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
+
+
+def parse_limited(data: bytes, max_pixels: int) -> container.Container:
+    """Parse a .lat file of at most `max_pixels`: what is none is refused before the second it takes to load torch.
+
+    Raises: FormatError and its kinds, LimitError.
+    """
+    file = container.parse(data)
+    header = file.header
+    refuse_large(header, max_pixels)
+    return file
 
 
 def decoded(

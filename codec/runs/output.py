@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from codec import previews
+from codec.container import MAGIC
 from codec.errors import ExistsError, LatError
 from codec.runs import files, record
 from codec.runs.files import Source
@@ -66,10 +68,16 @@ def make_output(
         try:
             claimed.write(made, options.overwrite, source, (lambda stored: check(stored, source)) if check else None)
         except ExistsError:  # has no record, or was made by a program that claims nothing
-            if may_be_done and record.remove(files.read_bytes(job.target)) == record.remove(made):
+            if may_be_done and bare(files.read_bytes(job.target)) == bare(made):
                 return done
             raise ExistsError(f"{job.source}: its output {job.target} exists, {OTHER}") from None
     return row
+
+
+def bare(data: bytes) -> bytes:
+    """An output without its record and its preview, which may be added later."""
+    data = record.remove(data)
+    return previews.remove(data) if data.startswith(MAGIC) else data
 
 
 def refuse_other(job: Job, known: Record | None, settings: str, source: Source | None) -> None:

@@ -1,13 +1,13 @@
-"""What a process of this package owes to its surroundings: quiet threads, whole streams, an end with its parent."""
+"""What a process of this package owes to its surroundings: quiet threads, whole streams, an end with its parent.
+
+Modules that take a while to import are imported where they are used: a thumbnail is made in no more time than that.
+"""
 
 from __future__ import annotations
 
 import codecs
-import ctypes
-import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -48,6 +48,8 @@ def survive_fork(engine) -> None:
 
 def _in_child() -> None:
     for engine in _engines:
+        import ctypes
+
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
@@ -167,6 +169,8 @@ def end_when_told(worker: bool = False) -> None:
         if number is not None and (own or signal.getsignal(number) is not signal.SIG_IGN):
             signal.signal(number, interrupt if name == "SIGINT" and not worker else terminate)
             watched.add(number)
+    import socket
+
     try:
         heard, told = socket.socketpair()
     except OSError:  # no more files may be open: then Python answers, or nobody
@@ -202,6 +206,8 @@ def uninterrupted_children() -> Iterator[None]:
 
 def end_with_parent() -> None:
     """End this worker when the process that started it ends, however that ends."""
+    import multiprocessing
+
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -216,6 +222,8 @@ def end_with_parent() -> None:
 def can_share() -> bool:
     """Whether processes can be given work: the semaphores that this takes need shared memory (/dev/shm on Linux)."""
     try:
+        import multiprocessing
+
         multiprocessing.get_context("spawn").Lock()
     except (ImportError, OSError):  # ImportError: Python was built without them, as on Android
         return False
