@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 LAT = [sys.executable, "-W", "ignore", "-m", "codec"]
-OPTIONS = ["--lossless", "-e", "7", "--quiet"]
+OPTIONS = ["--lossless", "-e", "4", "--quiet"]
 FOREIGN = "notes.txt"
 PAIRS = (
     ("compress", "compress"),
@@ -54,7 +54,7 @@ def digests(folder: Path) -> dict[str, str]:
 def make_pictures(folder: Path, generator: random.Random) -> None:
     noise = np.random.default_rng(generator.randrange(2**32))
     for number in range(12):
-        pixels = noise.integers(0, 40, (generator.randrange(100, 400), generator.randrange(100, 600), 3), np.uint8)
+        pixels = noise.integers(0, 40, (generator.randrange(50, 200), generator.randrange(50, 300), 3), np.uint8)
         path = folder / f"{'sub/' * (number % 3 == 0)}{number:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
