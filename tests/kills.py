@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 LAT = [sys.executable, "-W", "ignore", "-m", "codec"]
-OPTIONS = ["--lossless", "-e", "4", "--quiet"]
+OPTIONS = ["--lossless", "-e", "1", "--quiet"]
 FOREIGN = "notes.txt"
 PAIRS = (
     ("compress", "compress"),
@@ -29,6 +29,7 @@ PAIRS = (
     ("bulk", "compress"),
     ("decompress", "decompress"),
 )
+COUNT = 40  # pictures
 PATIENCE = 120  # seconds for a run, and for the children of a killed one
 
 
@@ -53,8 +54,8 @@ def digests(folder: Path) -> dict[str, str]:
 
 def make_pictures(folder: Path, generator: random.Random) -> None:
     noise = np.random.default_rng(generator.randrange(2**32))
-    for number in range(12):
-        pixels = noise.integers(0, 40, (generator.randrange(50, 200), generator.randrange(50, 300), 3), np.uint8)
+    for number in range(COUNT):
+        pixels = noise.integers(0, 40, (generator.randrange(20, 100), generator.randrange(20, 100), 3), np.uint8)
         path = folder / f"{'sub/' * (number % 3 == 0)}{number:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
@@ -68,7 +69,7 @@ def kill_some(pair: list[subprocess.Popen], out: Path, wanted: int, generator: r
         if sum(1 for path in out.rglob("*") if path.suffix in (".lat", ".png")) >= wanted:
             break
         time.sleep(0.005)
-    time.sleep(generator.random() * 0.2)
+    time.sleep(generator.random() * 0.1)
     for process in pair if generator.random() < 0.5 else pair[:1]:
         if process.poll() is None:
             (os.killpg if generator.random() < 0.5 else os.kill)(process.pid, signal.SIGKILL)
@@ -97,7 +98,7 @@ def kill_and_resume(kinds: tuple[str, str], folders: tuple[Path, Path, Path], ge
     wanted = digests(packed if kinds[0] != "decompress" else packed.with_name("restored")) | foreign
     commands = [command(kind, *folders) for kind in kinds]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    kill_some([subprocess.Popen(c, **quiet) for c in commands], out, generator.randrange(12), generator)
+    kill_some([subprocess.Popen(c, **quiet) for c in commands], out, generator.randrange(COUNT), generator)
     survived = digests(out)
     assert survived.items() <= wanted.items(), "a half or wrong file"
     again = [subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for c in commands]
@@ -126,7 +127,7 @@ def main(count: int, seed: int) -> None:
         for number in range(count):
             kinds = PAIRS[number % len(PAIRS)]
             there = kill_and_resume(kinds, (sources, packed, root / f"out-{number}"), generator)
-            click.echo(f"{number}: {' and '.join(kinds)}, killed with {there} of 12 there, resumed")
+            click.echo(f"{number}: {' and '.join(kinds)}, killed with {there} of {COUNT} there, resumed")
 
 
 if __name__ == "__main__":
