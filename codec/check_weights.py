@@ -56,7 +56,7 @@ def within(array: np.ndarray, low: int, high: int) -> bool:
 
 
 def _is_within(array: np.ndarray, largest: float) -> bool:
-    """Whether float16 numbers are finite and within ± largest: their bits, which rise with them, are quick to compare."""
+    """Whether float16 numbers are finite and within ± largest: their bits rise with them, quick to compare."""
     return bool(((array.view(np.uint16) & 0x7FFF) <= np.float16(largest).view(np.uint16)).all())
 
 

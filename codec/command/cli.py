@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from codec import __version__, container, kinds, weights
 from codec.command.latent_cli import latent
@@ -31,7 +32,7 @@ from codec.runs import files, job, process, record
 from codec.runs.files import shown
 from codec.runs.job import Options
 from codec.runs.rows import json_text
-from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
+from codec.settings import EFFORT, ENGINES, MAX_HOLLOW, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
 from codec.tiles import tile_kinds
 
 
@@ -177,10 +178,15 @@ def compress(sources, output, out_dir, dry_run, recursive, jobs, as_json, quiet,
     click.option("--ignore-errors", is_flag=True, help="Paint damaged tiles flat and go on (exit code 1)."),
 )
 def decompress(sources, overwrite, max_pixels, threads, engine, float32, region, quality, ignore_errors, **run) -> None:
-    """Decompress .lat files to pictures: .png, or what the suffix of -o says."""
+    """Decompress .lat files to pictures: .png, or what the suffix of -o says.
+
+    Without --max-pixels, files of a few bytes are refused from a quarter of it on.
+    """
+    is_default = click.get_current_context().get_parameter_source("max_pixels") is ParameterSource.DEFAULT
     options = Options(
         overwrite=overwrite,
         max_pixels=max_pixels,
+        max_hollow=MAX_HOLLOW if is_default else max_pixels,
         threads=threads,
         engine=engine,
         float32=float32,
