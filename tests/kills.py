@@ -30,7 +30,7 @@ PAIRS = (
     ("decompress", "decompress"),
 )
 COUNT = 40  # pictures
-PATIENCE = 120  # seconds for a run, and for the children of a killed one
+PATIENCE = 600  # seconds for a run, and for the children of a killed one
 
 
 def command(kind: str, sources: Path, packed: Path, out: Path) -> list[str]:
