@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from codec import __version__, kinds, weights
 from codec.command.compare import compare
@@ -36,7 +37,7 @@ from codec.command.web import web
 from codec.errors import LatError, install
 from codec.runs import check, files, job, plan, process, record
 from codec.runs.job import Options
-from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
+from codec.settings import EFFORT, ENGINES, MAX_HOLLOW, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -228,13 +229,18 @@ def split_output(
 def decompress(
     sources, overwrite, max_pixels, threads, engine, float32, region, quality, ignore_errors, format, **run
 ) -> None:
-    """Decompress .lat files to pictures: .png, or what --format or the suffix of -o says."""
+    """Decompress .lat files to pictures: .png, or what --format or the suffix of -o says.
+
+    Without --max-pixels, files of a few bytes are refused from a quarter of it on.
+    """
     if format and run["output"] and not files.is_stream(run["output"]):
         raise click.UsageError("-o says the format by its suffix: leave out --format")
     suffix = original_suffix if format == "original" else f".{format or 'png'}"
+    is_default = click.get_current_context().get_parameter_source("max_pixels") is ParameterSource.DEFAULT
     options = Options(
         overwrite=overwrite,
         max_pixels=max_pixels,
+        max_hollow=MAX_HOLLOW if is_default else max_pixels,
         threads=threads,
         engine=engine,
         float32=float32,

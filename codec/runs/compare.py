@@ -119,7 +119,6 @@ def differences(original: Picture, other: Picture) -> tuple[str, ...]:
 
 def picture_of(file: Container, options: Options, model: str) -> Picture:
     """All of the picture in a .lat file, decoded with the weights `model`. Raises: LatError."""
-    job.refuse_large(file.header, options.max_pixels)
     if file.header.lossless:
         image = lossless.decode(file)
     else:
@@ -181,7 +180,7 @@ def picture_in(data: bytes, name: str, options: Options, page: tuple[int, int] |
     if not data.startswith(container.MAGIC):
         return job.opened(data, name, options, page)
     try:
-        file = container.parse(data)
+        file = job.parse_limited(data, options)
         file.verify()
         return picture_of(file, options, weights.name_for(file.header.model))
     except LatError as error:

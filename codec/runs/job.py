@@ -19,7 +19,7 @@ from codec.runs.files import Source, shown
 from codec.runs.output import make_output
 from codec.runs.plan import Job
 from codec.runs.rows import Row
-from codec.settings import EFFORT, MAX_PIXELS, Settings
+from codec.settings import EFFORT, MAX_HOLLOW, MAX_PIXELS, PER_BYTE, Settings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,6 +40,7 @@ class Options:
     model: str = weights.DEFAULT
     overwrite: bool = False
     max_pixels: int = MAX_PIXELS
+    max_hollow: int = MAX_HOLLOW  # of a .lat file with less than a byte for PER_BYTE pixels
     first_frame: bool = False  # of several is all that is wanted
     strip: tuple[str, ...] = ()
     exact: bool = False  # keep colours under full transparency
@@ -270,7 +271,7 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
 
     def make(source: Source) -> tuple[Row, bytes]:
         try:
-            file = parse_limited(source.data, options.max_pixels)
+            file = parse_limited(source.data, options)
             found: list[tuple[int, str]] = []
             image = decoded(file, options, found, progress)
             damaged = [note for _, note in sorted(found)]  # tiles are decoded in any order
@@ -299,21 +300,21 @@ def read_lat(path: str) -> Source:
     return files.read(path, check_head)
 
 
-def refuse_large(header: container.Header, max_pixels: int) -> None:
-    """Raise LimitError for a picture of more than `max_pixels`."""
-    if header.width * header.height > max_pixels:
-        size = f"{header.width} × {header.height}"
-        raise LimitError(f"{size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
+def refuse_large(header: container.Header, size: int, options: Options) -> None:
+    """Raise LimitError for a picture of too many pixels, in all or for a file of so many bytes."""
+    limit = min(options.max_pixels, max(options.max_hollow, PER_BYTE * size))
+    if header.width * header.height > limit:
+        what = f"{header.width} × {header.height}, in {size} bytes,"
+        raise LimitError(f"{what} is more than {limit} pixels; raise --max-pixels if you trust the file")
 
 
-def parse_limited(data: bytes, max_pixels: int) -> container.Container:
-    """Parse a .lat file of at most `max_pixels`: what is none is refused before the second it takes to load torch.
+def parse_limited(data: bytes, options: Options) -> container.Container:
+    """Parse a .lat file that is not too large: others are refused before the second it takes to load torch.
 
     Raises: FormatError and its kinds, LimitError.
     """
     file = container.parse(data)
-    header = file.header
-    refuse_large(header, max_pixels)
+    refuse_large(file.header, len(data), options)
     return file
 
 
@@ -350,7 +351,7 @@ def verify(job: Job, options: Options, progress: Callable | None = None) -> Row:
         parsed = container.parse(data)
         parsed.verify()
         if options.decode:
-            refuse_large(parsed.header, options.max_pixels)
+            refuse_large(parsed.header, len(data), options)
             decoded(parsed, options, [], progress)
     except LatError as error:
         raise type(error)(f"{shown(job.source)}: {error}") from None
