@@ -26,6 +26,8 @@ NAMED = {
     (1, b"http://ns.adobe.com/xmp/extension/\0"): "extended XMP",
     (2, b"urn:iso:std:iso:ts:21496:-1\0"): "gain map",
 }
+NO_END = "its end (EOI) is missing"
+UNSEEN = 16  # bits of a coefficient that no scan had yet; no scan leaves so many
 GAIN_MAP = re.compile(rb"hdr-?gain-?map|iso:ts:21496:-1|hdrgm:", re.IGNORECASE)
 PADDING = b"\0\xff\r\n "
 
@@ -222,19 +224,20 @@ def mend(file: File, data: bytes) -> tuple[tuple[str, ...], bytes | None]:
     if not file.height:
         mended = data[: file.height_at] + struct.pack(">H", file.lines) + data[file.height_at + 2 :]
     if not file.whole:
-        blemishes += ("its end (EOI) is missing",)
+        blemishes += (NO_END,)
         mended = (mended or data)[: file.scans[-1].end].rstrip(b"\xff") + b"\xff\xd9"
     return blemishes, mended
 
 
 def lacking(file: File) -> float:
     """The share of coefficients that the scans leave out or leave rough."""
-    rough = [[1] * 64 for _ in file.sampling]
+    rough = [[UNSEEN] * 64 for _ in file.sampling]
     for scan in file.scans:
         sequential = file.kind not in (0xC2, 0xCA)
         for component in scan.components:
             for k in range(0 if sequential else scan.first, 64 if sequential else min(63, scan.last) + 1):
-                rough[component][k] = 0 if sequential else scan.low
+                if sequential or scan.high in (0, rough[component][k]):  # else the scan before it is not there
+                    rough[component][k] = 0 if sequential else scan.low
     return sum(map(bool, sum(rough, []))) / max(1, 64 * len(rough))
 
 
