@@ -29,6 +29,7 @@ import click
 import numpy as np
 
 from codec import Codec, LatError, container, plain_rans, rans
+from codec.arguments import as_picture
 from codec.container import Container, varint
 from codec.errors import LimitError
 from codec.lossless import ESTIMATE, patches
@@ -48,11 +49,12 @@ def seeds(codec: Codec, lossless: bool = False) -> list[bytes]:
     files = []
     for channels in (1, 2, 3, 4):
         for tile in (4, 64):
-            files.append(
-                codec.encode_picture(pixels[:, :, :channels].copy(), Settings(30, tile=tile, lossless=lossless))
-            )
-            if not lossless:
-                tiles = container.parse(files[-1])
+            picture, settings = as_picture(pixels[:, :, :channels].copy()), Settings(30, tile=tile, lossless=lossless)
+            if lossless:
+                files.append(codec.encode_picture(picture, settings))
+            else:
+                tiles = codec.learned.encode(picture, settings)  # even where patches would cost less
+                files.append(container.build(tiles))
                 over = patches(pixels[:, :, :channels], pixels[:, :, 0] > 100, ESTIMATE)
                 files.append(container.build(replace(tiles, patches=over)))
     return files

@@ -30,7 +30,7 @@ from codec.errors import LatError
 from codec.train import loop
 from tests.conftest import PHOTO, ROOT, InProcess, drawn, lat
 
-ELSEWHERE = {"judges", "sheet", "run", "ranges", "heldout", "fill", "restore"}  # test_judges, test_bench, …
+ELSEWHERE = {"judges", "sheet", "run", "ranges", "heldout", "fill", "restore", "patterns"}  # test_judges, test_bench, …
 
 
 @pytest.fixture(scope="module")

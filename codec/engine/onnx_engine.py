@@ -160,7 +160,12 @@ class OnnxNetworks:
 
     def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
         inputs = {"pixels": np.ascontiguousarray(pixels)[None], "row": np.array([row], np.int64)}
-        return self.array(f"g_a{onnx_graphs.BFLOAT16}" if self._runtime.has_bfloat16 else "g_a", inputs)
+        precision = onnx_graphs.BFLOAT16 if self._runtime.has_bfloat16 else ""
+        y = self.array(f"g_a{precision}", inputs)
+        if self._weights.config.feedback:
+            inputs["decoded"] = self.synthesise(y, row)[None]
+            y += self.array(f"feedback{precision}", inputs)
+        return y
 
     def hyper_analyse(self, y: np.ndarray, row: int) -> np.ndarray:
         return self.array("h_a", {"y": np.ascontiguousarray(y), "row": np.array([row], np.int64)})
