@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from codec import kinds
 from codec.errors import LatError, LimitError, reason
 from codec.picture import alpha, colours, complete, corrections, declared, metadata, samples, unreadable
-from codec.picture.declared import Declared
+from codec.picture.declared import Declared, jpeg
 from codec.settings import MAX_PIXELS
 
 NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # tags of TIFF
@@ -163,6 +163,8 @@ def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, De
         return load(again, replace(said, blemishes=(*said.blemishes, declared.MENDED)), name)
     if data and (share := complete.missing(image, data)):
         raise LatError(f"{name}: JPEG: its scan data end early: {share:.0%} of the picture is missing")
+    if data and complete.has_foreign_data(image, data, jpeg.NO_END in said.blemishes):
+        said = replace(said, blemishes=(*said.blemishes, "data that are none of the picture's stand among them"))
     if 0 in image.size:
         raise LatError(f"{name}: {image.width} × {image.height} has no pixels")
     return image, said

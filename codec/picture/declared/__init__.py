@@ -41,6 +41,7 @@ READERS: tuple[tuple[int, bytes, str, Callable[[bytes], Declared]], ...] = (  # 
     (0, b"\0\0\2\0", "CUR", others.ico),
     (0, b"icns", "ICNS", others.icns),
     (0, b"\x01\xda", "SGI", others.sgi),
+    (0, b"DDS ", "DDS", others.dds),
 )
 MANY = 8  # kinds of extras that get a note each
 MENDED = "the Adler-32 of the pixels is wrong"
@@ -49,7 +50,8 @@ KEPT = "_codec_declared"  # the attribute of an image that has it
 
 def declare(data: bytes) -> Declared:
     """The bytes of a file -> what it declares; never raises for what is in them."""
-    for offset, signature, format, read in READERS:
+    tga = (max(0, len(data) - len(others.TGA_FOOTER)), others.TGA_FOOTER, "TGA", others.tga)
+    for offset, signature, format, read in (tga, *READERS):
         if data.startswith(signature, offset):
             try:
                 return read(data)
