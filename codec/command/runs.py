@@ -116,6 +116,8 @@ def only(run: Run, source: str) -> tuple[str, str]:
     if not run.suffix:
         return source, ""
     piped = source == "-" or files.STREAM.fullmatch(source)
+    if run.output and files.STANDARD_OUTPUT.fullmatch(run.output):
+        return source, "-"
     return source, run.output or ("-" if piped else str(Path(source).with_suffix(run.suffix)))
 
 
