@@ -27,7 +27,7 @@ def declare(data: bytes) -> Declared:
         fault = "it has three planes of colour, of which Pillow reads one" if planes == 3 else ""
         size = int(number(cards, prefix + "NAXIS1")) * int(number(cards, prefix + "NAXIS2", 1)) * abs(bitpix) // 8
         behind = len(data[at + -(-size * planes // BLOCK) * BLOCK :].strip(b"\0"))
-        extras = (further(planes, size * (planes - 1)),) if planes > 1 else ()
+        extras: tuple[tuple[str, int], ...] = (further(planes, size * (planes - 1)),) if planes > 1 else ()
         extras += (("further FITS units", behind),) if behind and not prefix else ()
         return Declared(
             "FITS", abs(bitpix), kind, 1, zero=zero, scale=scale, pictures=planes, extras=extras, fault=fault
