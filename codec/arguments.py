@@ -16,7 +16,7 @@ from PIL import Image
 
 from codec import container
 from codec.container import MAGIC, MODES, Container
-from codec.errors import LatError
+from codec.errors import LatError, reason
 from codec.picture.image import Picture, from_pillow, open_image
 from codec.runs.files import describe
 
@@ -68,6 +68,8 @@ def from_array(array: np.ndarray) -> Picture:
         array = array[:, :, None]
     if array.dtype != np.uint8 or array.ndim != 3 or not 1 <= array.shape[2] <= 4:
         raise LatError(f"array of {array.dtype} {array.shape}: need uint8 (H, W) or (H, W, C) with 1 to 4 channels")
+    if np.ma.is_masked(array):
+        raise LatError(f"array of shape {array.shape} has masked samples: fill them first, as in array.filled(0)")
     if 0 in array.shape:
         raise LatError(f"array of shape {array.shape} has no pixels")
     return Picture(array, MODES[array.shape[2] - 1])
@@ -86,16 +88,20 @@ def from_tensor(tensor: Any) -> Picture:
     name = f"tensor of {str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
     if tensor.ndim == 4 and len(tensor) != 1:
         raise LatError(f"{name}: is a batch of {len(tensor)} pictures; encode them one at a time")
-    planes = tensor.detach().cpu().reshape(tensor.shape[-3:] if tensor.ndim > 2 else (1, *tensor.shape))
-    if tensor.ndim not in (2, 3, 4) or not 1 <= len(planes) <= 4:
+    shape = tuple(tensor.shape[-3:]) if tensor.ndim > 2 else (1, *tensor.shape)
+    if tensor.ndim not in (2, 3, 4) or not 1 <= shape[0] <= 4:
         raise LatError(f"{name}: need (C, H, W) with 1 to 4 channels; tensor.permute(2, 0, 1) makes that of (H, W, C)")
-    if 0 in planes.shape:
+    if 0 in shape:
         raise LatError(f"{name}: has no pixels")
     floating = tensor.is_floating_point()
-    samples = (planes.float() if floating else planes).permute(1, 2, 0).numpy()
+    if not floating and str(tensor.dtype) != "torch.uint8":
+        raise LatError(f"{name}: need uint8, or floats from 0 to 1")
+    try:
+        planes = tensor.detach().cpu().reshape(shape)
+        samples = (planes.float() if floating else planes).permute(1, 2, 0).numpy()
+    except Exception as error:  # sparse, or on the device "meta": torch raises several kinds
+        raise LatError(f"{name}: has no plain samples: {reason(error)}") from None
     if not floating:
-        if samples.dtype != np.uint8:
-            raise LatError(f"{name}: need uint8, or floats from 0 to 1")
         return from_array(samples)
     low, high = samples.min(), samples.max()
     if not (low >= 0 and high <= 1):  # not a number is neither
@@ -119,12 +125,17 @@ def read_file(source: Any) -> tuple[Any, str]:
         except (OSError, ValueError) as error:  # ValueError: a zero byte in a name
             raise LatError(f"{name}: cannot be read: {describe(error)}") from None
     try:
-        return memoryview(source), "bytes"  # before `read`: a memory map has both
+        view = memoryview(source)  # before `read`: a memory map has both
+        return view if view.c_contiguous else view.tobytes(), "bytes"
     except TypeError:
         pass
     if not hasattr(source, "read"):
         raise TypeError(f"a file must be a path, its bytes, or open for reading; got {type(source).__name__}")
-    data, name = source.read(), str(getattr(source, "name", "file"))
+    name = str(getattr(source, "name", "file"))
+    try:
+        data = source.read()
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise LatError(f"{name}: cannot be read: {describe(error)}") from None
     if not isinstance(data, bytes):
         raise TypeError(f"{name}: is open as text; open it in binary mode, as in open(path, 'rb')")
     return data, name

@@ -201,3 +201,17 @@ def test_taking_a_path_needs_no_torch():
 def test_what_only_looks_like_a_tensor_is_none():
     with pytest.raises(TypeError, match="got SimpleNamespace"):
         as_picture(SimpleNamespace(shape=(3, 4, 4), dtype="uint8", ndim=3))
+
+
+def test_what_holds_no_plain_samples_is_refused_in_words():
+    masked = np.ma.masked_array(np.zeros((4, 4), np.uint8), mask=np.eye(4))
+    closed = io.BytesIO()
+    closed.close()
+    for value in (torch.zeros(3, 4, 4, device="meta"), torch.zeros(3, 4, 4).to_sparse(), masked, closed):
+        with pytest.raises(LatError, match="no plain samples|masked samples|closed file"):
+            as_picture(value)
+
+
+def test_bytes_may_lie_apart():
+    apart = np.repeat(np.frombuffer(PHOTO.read_bytes(), np.uint8), 2).tobytes()
+    assert as_picture(memoryview(apart)[::2]).pixels.shape == (512, 768, 3)

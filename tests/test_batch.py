@@ -192,3 +192,10 @@ def test_work_that_dies_is_a_row(tmp_path):
     row = job.attempt(job.compress, plan.Job(str(tmp_path / "none"), str(tmp_path / "x.lat")), job.Options())
     assert row.status == "failed" and "cannot be read" in row.error
     assert "no such file" in plan.find([str(tmp_path / "none")], False, {".png"}).failed[0].error
+
+
+def test_standard_output_has_other_names(tmp_path, crop):
+    Image.fromarray(crop).save(tmp_path / "a.png")
+    for name in ("/dev/stdout", "/dev/fd/1"):
+        done = run("-m", "tests.quick", "compress", str(tmp_path / "a.png"), "-o", name)
+        assert done.returncode == 0 and container.parse(done.stdout).header.width == 128

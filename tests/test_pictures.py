@@ -71,7 +71,7 @@ def test_a_pfm_of_0_to_3_is_refused():
 def test_a_dark_16_bit_pgm_stays_dark():
     samples = np.tile(np.arange(200, dtype=">u2"), (2, 1))
     picture = opened(b"P5\n200 2\n65535\n" + samples.tobytes())
-    assert picture.pixels.max() == 0 and picture.notes == ["16-bit samples are reduced to 8 bits"]
+    assert picture.pixels.max() == 0 and "nearly all become black" in picture.notes[1]
     half = opened(b"P5\n2 1\n1023\n" + np.array([512, 1023], ">u2").tobytes())
     assert half.pixels.ravel().tolist() == [128, 255]
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from codec import LatError
-from tests.test_declared import COLOUR, SRGB, chunk
+from tests.test_declared import COLOUR, GREY, SRGB, chunk, fits
 from tests.test_jpeg import segment, with_segments, written
 from tests.test_pictures import opened
 
@@ -88,3 +88,19 @@ def test_a_cut_profile_of_a_png_is_left_out_with_a_note():
     picture = opened(data[:33] + chunk(b"iCCP", b"x\0\0" + zlib.compress(SRGB)[:100]) + data[33:])
     assert picture.notes == ["the ICC profile cannot be read and is left out (103 bytes)"]
     assert "icc" not in picture.metadata and np.array_equal(picture.pixels, COLOUR)
+
+
+def test_further_units_of_a_fits_are_named():
+    first, second = fits(GREY, 8), fits(GREY, 8)
+    assert not opened(first).notes
+    (note,) = opened(first + second).notes
+    assert note.startswith("dropped further FITS units (")
+
+
+def test_deep_samples_that_all_become_black_are_a_note():
+    out = io.BytesIO()
+    Image.fromarray(GREY.astype(np.uint16)).save(out, "PNG")
+    assert "nearly all become black: they are 0 … 255 of 0 … 65535" in opened(out.getvalue()).notes[1]
+    out = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(out, "PNG")
+    assert len(opened(out.getvalue()).notes) == 1

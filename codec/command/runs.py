@@ -136,6 +136,8 @@ def only(run: Run, source: str) -> tuple[str, str]:
     if not run.suffix:
         return source, ""
     piped = source == "-" or files.STREAM.fullmatch(source)
+    if run.output and files.STANDARD_OUTPUT.fullmatch(run.output):
+        return source, "-"
     if run.output or piped:
         return source, run.output or "-"
     suffix = run.suffix(Path(source)) if callable(run.suffix) else run.suffix

@@ -13,6 +13,7 @@ BITS_PER_SAMPLE = 258
 FAR_OUTSIDE = 0.1  # of a range: so much overshoot is left by resampling
 MANY = 0.1  # of the samples far outside: then the range is not theirs
 FEW = 0.01
+BLACK = 2  # the most that passes for black in 8 bits
 DARK = 1 / 256  # of a range: 8 bits have nothing below
 
 
@@ -59,6 +60,9 @@ def reduced(image: Image.Image, raw: str, file: Declared) -> tuple[Image.Image, 
         raise LatError(f"{said} samples use only {samples.min()} … {samples.max()} of it: scale them to 16 bits first")
     grey, clipped = eight_bits(samples, top)
     notes = [f"{said} samples are reduced to 8 bits"]
+    if samples.max() > 0 and (grey > BLACK).mean() < FEW:
+        used = f"{samples.min():g} … {samples.max():g} of 0 … {top:g}"
+        notes.append(f"nearly all become black: they are {used}; scale them first if that is not meant")
     if clipped:
         notes.append(f"{clipped:,} samples beyond the range 0 … {top:g} are clipped")
     result = Image.fromarray(grey)

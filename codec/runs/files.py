@@ -24,6 +24,7 @@ from codec.runs import claims
 from codec.runs.permissions import access_list, take_after
 
 HEAD = 2**16  # bytes of an input that tell whether the rest is worth reading
+STANDARD_OUTPUT = re.compile(r"-|/dev/(stdout|fd/1)|/proc/self/fd/1")  # see process.own_standard_output
 STREAM = re.compile(r"/dev/(stdin|stdout|stderr|fd/\d+)|/proc/(self|\d+)/fd/\d+")
 
 # -- inputs ----------------------------------------------------------------------------------------------------------
@@ -299,7 +300,7 @@ def _stream(path: str) -> Iterator[BinaryIO]:
 
     Raises: LatError, OSError.
     """
-    if path == "-":
+    if STANDARD_OUTPUT.fullmatch(path):
         from codec.runs import process
 
         stream = process.standard_output()

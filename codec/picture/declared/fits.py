@@ -26,7 +26,9 @@ def declare(data: bytes) -> Declared:
             return Declared("FITS", abs(bitpix), kind, fault=f"it has {axes:g} axes")
         fault = "it has three planes of colour, of which Pillow reads one" if planes == 3 else ""
         size = int(number(cards, prefix + "NAXIS1")) * int(number(cards, prefix + "NAXIS2", 1)) * abs(bitpix) // 8
-        extras = (further(planes, size * (planes - 1)),) if planes > 1 else ()
+        behind = len(data[at + -(-size * planes // BLOCK) * BLOCK :].strip(b"\0"))
+        extras: tuple[tuple[str, int], ...] = (further(planes, size * (planes - 1)),) if planes > 1 else ()
+        extras += (("further FITS units", behind),) if behind and not prefix else ()
         return Declared(
             "FITS", abs(bitpix), kind, 1, zero=zero, scale=scale, pictures=planes, extras=extras, fault=fault
         )
