@@ -23,11 +23,10 @@ from scipy.ndimage import map_coordinates, uniform_filter
 from scipy.stats import rankdata
 
 from codec import Codec
+from codec.bench.photos import load, pictures
 from codec.latent import anomaly
 from codec.latent.surface import Surface
 from codec.weights import FOR_PIXELS
-
-from .photos import load, pictures
 
 SHOTS = 8
 MARGIN = 8  # pixels at the picture's border that moving leaves out

@@ -18,9 +18,8 @@ from typing import Any
 
 import click
 
+from codec.bench.machine import processor
 from codec.train.data import read_files
-
-from .machine import processor
 
 ENGINES = ("local", "ray")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from .metrics import bd_rate
+from codec.bench.metrics import bd_rate
 
 JSON_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -1,10 +1,6 @@
 """What encoder effort buys: BD-rate against effort 3 by SSIMULACRA 2, MS-SSIM and PSNR, and seconds a picture.
 
-python -m bench.effort --images KODAK --every 4 --settings "3,4,5,7,7 ms-ssim,9" --out bench/results/effort.json
-python -m bench.effort --images KODAK --every 8 --settings 3,7 --out bench/results/effort-3.json
-python -m bench.effort --images KODAK --every 8 --settings 3,7 -m best --out bench/results/effort-best.json
-python -m bench.effort --images KODAK --every 8 --settings "3,7 ms-ssim" -m best \\
-    --out bench/results/effort-best-ms-ssim.json
+python -m bench effort --images KODAK --every 12 --settings 3,7 --out bench/results/effort.json
 """
 
 from __future__ import annotations
@@ -20,11 +16,10 @@ import torch
 from PIL import Image
 
 from codec import Codec
+from codec.bench.machine import processor
+from codec.bench.metrics import IN_TABLES, bd_rate
+from codec.bench.photos import pictures
 from codec.weights import DEFAULT
-
-from .machine import processor
-from .metrics import bd_rate, ms_ssim, psnr, scaled, ssimulacra2
-from .photos import pictures
 
 QUALITIES = (10, 30, 50, 70, 90)
 
@@ -42,10 +37,10 @@ def main(images: Path, settings: str, every: int, model: str, out: Path) -> None
     base: dict[str, list[float]] | None = None
     for setting in settings.split(","):
         effort, tune = (setting.split() + [codec.weights.tune])[:2]
-        curve: dict[str, list[float]] = {"bpp": [], "psnr": [], "ms_ssim": [], "ssimulacra2": []}
+        curve: dict[str, list[float]] = {name: [] for name in ("bpp", *IN_TABLES)}
         seconds = 0.0
         for quality in QUALITIES:
-            sums = np.zeros(4)
+            sums = np.zeros(len(curve))
             for path in files:
                 with Image.open(path) as opened:
                     image = opened.convert("RGB")
@@ -53,16 +48,17 @@ def main(images: Path, settings: str, every: int, model: str, out: Path) -> None
                 data = codec.encode(image, quality, effort=int(effort), tune=tune)
                 seconds += time.perf_counter() - start
                 pair = np.asarray(image), np.asarray(codec.decode(data))
-                similarity, seen = ms_ssim(*pair), ssimulacra2(*pair)
-                if similarity is None or seen is None:
-                    raise click.ClickException(f"{path} is too small for MS-SSIM")
-                bpp = 8 * len(data) / (image.width * image.height)
-                sums += bpp, psnr(*pair), scaled("ms_ssim", [similarity])[0], seen
+                row = [8 * len(data) / (image.width * image.height)]
+                for m in IN_TABLES.values():
+                    if (value := m.measure(*pair)) is None:
+                        raise click.ClickException(f"{path} is too small for {m.label}")
+                    row.append(m.scale(value))
+                sums += row
             for name, value in zip(curve, sums / len(files)):
                 curve[name].append(float(value))
         base = base or curve
         entry = {"seconds_a_picture": round(seconds / len(files) / len(QUALITIES), 3)}
-        for metric in ("psnr", "ms_ssim", "ssimulacra2"):
+        for metric in IN_TABLES:
             rate = bd_rate(base["bpp"], base[metric], curve["bpp"], curve[metric])[0] if curve is not base else 0.0
             entry[f"bd_rate_{metric}_percent"] = round(rate, 2)
         result["settings"][setting] = entry | curve

@@ -27,10 +27,9 @@ import numpy as np
 from PIL import Image
 
 from codec import Codec, engine
+from codec.bench.machine import memory_kb, processor, timed
+from codec.bench.photos import tiled
 from codec.weights import newest
-
-from .machine import memory_kb, processor, timed
-from .photos import tiled
 
 SMALL = (96, 64)
 QUALITY = 50

@@ -19,9 +19,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from codec import Codec
+from codec.bench.photos import load, pictures
 from codec.weights import DEFAULT
-
-from .photos import load, pictures
 
 
 @torch.inference_mode()

@@ -1,6 +1,6 @@
 """The pages' pictures, from a bench run's JSON and its photographs.
 
-python -m bench.figures --result bench/results/kodak.json --images KODAK --out bench/results
+python -m bench figures --result bench/results/kodak.json --images KODAK --out bench/results
 """
 
 from __future__ import annotations
@@ -13,24 +13,23 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from codec.bench.codecs import PUBLISHED, Avif6, Lat
+from codec.bench.metrics import METRICS, scaled
+from codec.bench.photos import load, pictures
+from codec.bench.report import OURS, at_bytes, colour, label
 from codec.weights import DEFAULT
-
-from .codecs import Avif6, Lat
-from .metrics import LABELS, scaled
-from .photos import load, pictures
-from .report import OURS, PUBLISHED, RANGES, at_bytes, colour, label
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 
 SHOWN = ("jpeg420", "webp", "jxl", "heic", "avif-s6", "avif-psnr", "vvc420")
-METRICS_SHOWN = ("ssimulacra2", "psnr")
+PANELS = ("ssimulacra2", "psnr")  # what looks and what pixel errors say
 
 
 def rd_plot(result: dict, target: Path) -> None:
     """Dataset means: what was measured solid, what was published dotted."""
     figure, panels = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
-    for axes, metric in zip(panels, METRICS_SHOWN):
+    for axes, metric in zip(panels, PANELS):
         for name in (*SHOWN, *OURS):
             if name in result["codecs"]:
                 mean, ours = result["codecs"][name]["mean"], name in OURS
@@ -42,8 +41,8 @@ def rd_plot(result: dict, target: Path) -> None:
             curve = result["published"].get(name, {})
             if metric in curve:
                 axes.plot(curve["bpp"], scaled(metric, curve[metric]), dash, color="0.45", linewidth=1, label=shown)
-        low, high = RANGES[metric]
-        axes.set(xlim=(0, 2), ylim=(low, high), xlabel="bits per pixel (whole file)", ylabel=LABELS[metric])
+        low, high = METRICS[metric].range
+        axes.set(xlim=(0, 2), ylim=(low, high), xlabel="bits per pixel (whole file)", ylabel=METRICS[metric].axis)
         axes.grid(alpha=0.3)
     panels[0].legend(fontsize=8, loc="lower right")
     count = len({r["image"] for r in result["codecs"]["lat"]["rows"]})

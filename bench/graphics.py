@@ -19,14 +19,13 @@ from PIL import Image
 
 from codec import Codec, container, weights
 from codec.arguments import as_picture
+from codec.bench.codecs import Avif6, JpegXL
+from codec.bench.metrics import psnr, ssimulacra2
 from codec.config import LATENT
 from codec.errors import install
 from codec.settings import Settings
 from codec.tiles import tile_kinds
 from codec.train import graphics as synthetic
-
-from .codecs import Avif6, JpegXL
-from .metrics import psnr, ssimulacra2
 
 SIZE, SEED = 256, 77_000_000
 QUALITIES = (50, 90)

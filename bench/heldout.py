@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from codec.bench.metrics import bd_rate
 from codec.model import Model
 from codec.train.data import Photos
 from codec.train.distortion import squared_error
 from codec.train.export import load_averaged
-
-from .metrics import bd_rate
 
 CROP = 384
 ROWS = range(2, 64, 10)

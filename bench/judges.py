@@ -25,13 +25,14 @@ import torch
 from scipy.interpolate import PchipInterpolator
 
 from codec import weights
+from codec.bench.base import Codec
+from codec.bench.codecs import Lat, build
+from codec.bench.metrics import bd_rate
+from codec.bench.photos import load, pictures
 from codec.runs.files import write_bytes
 
 from . import panel
-from .codecs import Codec, Lat, build
-from .metrics import bd_rate
 from .panel import LOOK, Judge, Measure
-from .photos import load, pictures
 
 REFERENCE = "avif-s6"
 CODECS = (REFERENCE, "avif-ssim", "avif-s4", "jxl", "jpegli", "lat", "lat-best")

@@ -1,7 +1,6 @@
-"""What sampling, filling and editing of latents are good for, in numbers and in pictures.
+"""What sampling and editing of latents are good for, in numbers and in pictures.
 
 python -m bench.latents sample --data DIR --out bench/results/sample.json
-python -m bench.latents fill --data DIR --out bench/results/fill.json
 python -m bench.latents edit --data photos.tar --count 50 --out bench/results/edit.json
 python -m bench.latents gallery --images PHOTO --second PHOTO --out bench/results/gallery.png
 """
@@ -18,17 +17,14 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import laplace
 
 from codec import Codec
-from codec.config import LATENT, TILE
+from codec import edit as retouching
+from codec.config import TILE
 from codec.latent import anomaly, edit, generate, restore
-from codec.latent import fill as filling
 from codec.latent.latents import Latents
 from codec.train.data import decode_rgb, read_files
 from codec.weights import FOR_PIXELS
 
-from .metrics import psnr
-
 STRENGTHS = (-1.0, -0.5, 0.0, 0.5, 1.0)
-HOLES = (16, 32)  # pixels a side
 SIDE = 512  # pixels, of samples
 ATTRIBUTE_OF = {
     "brighten": "brightness",
@@ -120,76 +116,6 @@ def sample(photos: tuple[Path, ...], model: str, count: int, out: Path) -> None:
     result = {"weights": codec.name, "samples": count, "by_quality": by_quality}
     result["photographs"] = {k: round(float(np.mean([f[k] for f in real])), 3) for k in real[0]}
     store(result, out)
-
-
-# Filling
-
-
-@main.command()
-@photos_option
-@model_option
-@click.option("--count", default=24, show_default=True)
-@click.option("--holes", default=8, show_default=True, help="In each photograph, of each size.")
-@out_option
-def fill(photos: tuple[Path, ...], model: str, count: int, holes: int, out: Path) -> None:
-    """PSNR inside holes on the latent grid, against the mean of their surroundings and OpenCV's two methods."""
-    import cv2  # a baseline's package: nothing else here needs it
-
-    codec = Codec.load(model)
-    errors: dict[int, dict[str, list]] = {side: {} for side in HOLES}
-    for i, photo in enumerate(pictures(photos, count)):
-        random = np.random.default_rng(i)
-        for side in HOLES:
-            for _ in range(holes):
-                x, y = (LATENT * int(random.integers(3, n // LATENT - 3 - side // LATENT)) for n in photo.shape[1::-1])
-                inside = (slice(y, y + side), slice(x, x + side))
-                mask = np.zeros(photo.shape[:2], np.uint8)
-                mask[inside] = 255
-                around = (slice(y - 8, y + side + 8), slice(x - 8, x + side + 8))
-                border = photo[around][mask[around] == 0].mean(0)
-                window = (slice(y - 160 if y > 160 else 0, y + 160), slice(x - 160 if x > 160 else 0, x + 160))
-                filled = {
-                    "lat": np.asarray(filling.fill(photo, (x, y, x + side, y + side)))[inside],
-                    "mean of the surroundings": np.broadcast_to(border, (side, side, 3)),
-                }
-                for name, method in (("OpenCV Telea", cv2.INPAINT_TELEA), ("OpenCV Navier-Stokes", cv2.INPAINT_NS)):
-                    whole = photo.copy()
-                    whole[window] = cv2.inpaint(np.ascontiguousarray(photo[window]), mask[window], 5, method)
-                    filled[name] = whole[inside]
-                for name, pixels in filled.items():
-                    errors[side].setdefault(name, []).append(psnr(photo[inside], pixels))
-    result = {"weights": codec.name, "photographs": count, "holes_each": holes, "opencv": cv2.__version__}
-    result["grid"] = {kind: round(mean, 3) for kind, mean in grids(pictures(photos, count)).items()}
-    result["mean_psnr_in_hole"] = {s: {k: round(float(np.mean(v)), 3) for k, v in t.items()} for s, t in errors.items()}
-    store(result, out)
-
-
-def grids(originals: list[np.ndarray]) -> dict[str, float]:
-    """Squared differences of neighbours across the lines of the 16-pixel grid, over those beside; 1: no grid.
-
-    Of what was made up beyond the borders, and of a part of the next picture pasted into each.
-    """
-    found: dict[str, list[tuple[float, float]]] = {}
-    for photo, other in zip(originals, originals[1:] + originals[:1]):
-        part, patch = photo[128:320, 256:512], other[100:200, 100:250]
-        beyond = np.zeros((256, 320), bool)
-        beyond[:31, 48:-48] = beyond[-31:, 48:-48] = True  # at the sides the border's distance would count
-        found.setdefault("photographs as they are", []).append(across(part, np.ones(part.shape[:2], bool)))
-        found.setdefault("outpaint", []).append(across(np.asarray(filling.outpaint(part, 32)), beyond))
-        pasted = np.asarray(filling.paste(part, patch, (40, 40)))
-        box = np.zeros(part.shape[:2], bool)
-        box[32:148, 32:198] = True
-        found.setdefault("paste", []).append(across(pasted, box))
-    return {kind: sum(on for on, _ in pairs) / sum(off for _, off in pairs) for kind, pairs in found.items()}
-
-
-def across(pixels: np.ndarray, where: np.ndarray) -> tuple[float, float]:
-    """Mean squared difference of left and right neighbours, both `where` is true: on grid lines, and 2 to 3 beside."""
-    squares = (np.diff(pixels.astype(float), axis=1) ** 2).mean(2)
-    both = where[:, 1:] & where[:, :-1]
-    place = np.arange(1, pixels.shape[1]) % LATENT
-    line, beside = (np.isin(place, at)[None] & both for at in ([0], [2, 3, LATENT - 3, LATENT - 2]))
-    return float(squares[line].mean()), float(squares[beside].mean())
 
 
 # Editing
@@ -285,8 +211,8 @@ def gallery(photo: Path, second: Path, model: str, out: Path) -> None:
     surprise = anomaly.features(codec, scratched).surprise
     forgotten = a.copy()
     forgotten.paste("grey", (112, 64, 144, 96))
-    filled = filling.fill(a, (112, 64, 144, 96))
-    beyond = filling.outpaint(a, 32).resize((side, side))
+    filled = retouching.fill(a, (112, 64, 144, 96))
+    beyond = retouching.outpaint(a, 32).resize((side, side))
     noisy = np.random.default_rng(0).normal(np.asarray(a), 25).clip(0, 255).astype(np.uint8)
     file = io.BytesIO()
     a.save(file, "JPEG", quality=10)
@@ -312,7 +238,7 @@ def gallery(photo: Path, second: Path, model: str, out: Path) -> None:
         (
             "paste without a seam; a scratch, and the surprise that it is",
             [
-                filling.paste(a, b.crop((64, 64, 192, 192)), (64, 64)),
+                retouching.paste(a, b.crop((64, 64, 192, 192)), (64, 64)),
                 scratched,
                 anomaly.overlay(scratched, surprise, float(np.median(surprise)), float(surprise.max())),
             ],

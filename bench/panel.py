@@ -26,10 +26,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from codec.bench.compressai import complete_torchvision
+from codec.bench.metrics import ms_ssim, psnr, ssimulacra2
+
 from . import look
-from .codecs import complete_torchvision
 from .look import batch
-from .metrics import ms_ssim, psnr, ssimulacra2
 
 Measure = Callable[[np.ndarray, np.ndarray], float]  # original, decoded: uint8 (H, W, 3)
 SMALLEST = 176  # pixels a side: MS-SSIM and IW-SSIM halve a picture four times
@@ -57,7 +58,7 @@ def decibels(similarity: float) -> float:
 
 def own(metric: Callable[[np.ndarray, np.ndarray], float | None]) -> tuple[Measure, str]:
     """One of the bench's metrics, which has None for pictures below SMALLEST alone."""
-    return lambda original, decoded: float(metric(original, decoded) or 0.0), "bench.metrics"
+    return lambda original, decoded: float(metric(original, decoded) or 0.0), "codec.bench.metrics"
 
 
 def structural() -> tuple[Measure, str]:

@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 from scipy.interpolate import PchipInterpolator
 
-from .metrics import psnr
-from .photos import load, pictures
-from .run import anchor_curves
+from codec.bench.curves import anchor_curves
+from codec.bench.metrics import psnr
+from codec.bench.photos import load, pictures
 
 PAIRS = {
     "jpeg": "jpeg",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from .metrics import bd_rate
+from codec.bench.metrics import bd_rate
 
 
 def over_ranges(

@@ -25,11 +25,10 @@ import numpy as np
 from PIL import Image
 
 from codec import Codec
+from codec.bench import photos
+from codec.bench.metrics import psnr
 from codec.latent import restore
 from codec.weights import FOR_PIXELS
-
-from . import photos
-from .metrics import psnr
 
 SIGMAS = (15, 25)
 QUALITIES = (10, 20, 30)

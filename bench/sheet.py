@@ -13,11 +13,11 @@ from pathlib import Path
 import click
 from PIL import Image, ImageDraw, ImageFont
 
+from codec.bench.base import Codec
+from codec.bench.codecs import build
+from codec.bench.photos import load, pictures
+from codec.bench.report import at_bytes
 from codec.weights import DEFAULT
-
-from .codecs import Codec, build
-from .photos import load, pictures
-from .report import at_bytes
 
 REFERENCE = "avif-s6"
 GAP, CAPTION = 8, 26  # pixels

@@ -13,11 +13,10 @@ import click
 import numpy as np
 
 from codec import Codec, LatError
+from codec.bench.metrics import psnr, ssimulacra2
+from codec.bench.photos import load, pictures
 from codec.target import to_psnr, to_size, to_ssimulacra2
 from codec.weights import DEFAULT
-
-from .metrics import psnr, ssimulacra2
-from .photos import load, pictures
 
 BPP = (0.15, 0.4, 1.0)
 QUALITIES = {  # goals, what reaches them, what measures them, and the tolerance's name

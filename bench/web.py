@@ -19,11 +19,11 @@ from pathlib import Path
 import click
 
 from codec import Codec, weights
+from codec.bench.machine import processor
+from codec.bench.photos import tiled
 from codec.command import web
 
 from .browser import Page
-from .machine import processor
-from .photos import tiled
 
 CASES = (("fast", 0.4, 8), ("best", 0.4, 5), ("fast", 12, 2))  # weights, megapixels, decodes
 THREADS = (1, 2)

@@ -10,14 +10,16 @@ from dataclasses import fields
 
 import numpy as np
 
-from codec.config import PASSES, SIGMA_LEVELS, Config
+from codec.config import BAND, GRAINS, PASSES, SIGMA_LEVELS, Config
 from codec.engine.integer_networks import LIMIT, SUM_LIMIT, WIDE_LIMIT
 from codec.errors import FormatError
 from codec.rans import PRECISION, SYMBOL_LIMIT
 from codec.settings import TUNES
 from codec.weights import Weights
 
-MOST = {"rates": 128, "enc_blocks": 32, "dec_blocks": 32, "context_blocks": 32, "z_blocks": 32}  # a row is half a byte
+MOST = {"rates": 128} | dict.fromkeys(  # a row is half a byte
+    ("enc_blocks", "dec_blocks", "context_blocks", "z_blocks", "feedback_blocks", "texture_blocks"), 32
+)
 WIDEST = 4096  # channels
 LARGEST_GAIN = 16  # logarithm
 LARGEST_SHIFT = 24  # bits
@@ -32,8 +34,8 @@ def check(weights: Weights) -> None:
     _check_tensors(weights.networks, dict(network_shapes(cfg)), "", "float16")
     _check_tensors(weights.exact, dict(exact_shapes(cfg)), "exact.", "a whole number")
     for name, array in weights.networks.items():
-        largest = LARGEST_GAIN if name.startswith("gain_") else np.inf
-        require(bool((np.abs(array) <= largest).all() and np.isfinite(array).all()), f"{name} has no sound numbers")
+        largest = LARGEST_GAIN if name.startswith("gain_") else np.finfo(np.float16).max
+        require(_is_within(array, largest), f"{name} has no sound numbers")
     for name in layers(weights.exact):
         _check_sums(weights.exact, name)
     for name, low, high in (
@@ -55,6 +57,11 @@ def within(array: np.ndarray, low: int, high: int) -> bool:
     return not array.size or bool(low <= array.min() and array.max() <= high)
 
 
+def _is_within(array: np.ndarray, largest: float) -> bool:
+    """Whether float16 numbers are finite and within ± largest: their bits rise with them, quick to compare."""
+    return bool(((array.view(np.uint16) & 0x7FFF) <= np.float16(largest).view(np.uint16)).all())
+
+
 def _check_description(weights: Weights) -> None:
     name, cfg = weights.name, weights.config
     require(isinstance(name, str) and name.isprintable() and 0 < len(name) <= LONGEST_NAME, "they have no proper name")
@@ -62,7 +69,8 @@ def _check_description(weights: Weights) -> None:
     for field in fields(Config):
         value, most = getattr(cfg, field.name), MOST.get(field.name, WIDEST)
         if field.type == "int":
-            least = 2 if field.name == "rates" else 0 if field.name.endswith("blocks") else PASSES
+            optional = field.name.endswith("blocks") or field.name in ("feedback", "texture")
+            least = 2 if field.name == "rates" else 0 if optional else PASSES
             require(type(value) is int and least <= value <= most, f"{field.name} is not {least} … {most}")
         else:
             require(type(value) in (int, float) and 0 < value < 1e9, f"{field.name} is no positive number")
@@ -94,12 +102,35 @@ def network_shapes(cfg: Config) -> Shapes:
         ("h_a.2", (z, 9 * z)),
         *_block("h_a.3", z),
         ("h_a.4", (z, 9 * z)),
+        *_feedback_layers(cfg),
+        *_texture_layers(cfg),
         *entropy_layers(cfg),
     ):
         yield f"{name}.weight", weight
         yield f"{name}.bias", weight[:1]
+    if cfg.texture:
+        yield "texture.bands", (GRAINS, 1, BAND, BAND)
+        yield from (("texture.gain", (rates, cfg.texture)), ("texture.level", (rates, 2)))
     gains = {"gain_enc": c, "gain_dec": c, "gain_y": m, "gain_y_inverse": m, "gain_z": z, "z_prior": 2 * z}
+    gains |= {"gain_feedback": m} if cfg.feedback else {}
     yield from ((name, (rates, channels)) for name, channels in gains.items())
+
+
+def _feedback_layers(cfg: Config) -> Shapes:
+    if cfg.feedback:
+        yield "feedback.stem", (cfg.feedback, 192)
+        yield from _blocks("feedback.body", cfg.feedback, cfg.feedback_blocks)
+        yield "feedback.down", (cfg.latents, 9 * cfg.feedback)
+        yield "feedback.linear", (cfg.latents, 768)
+
+
+def _texture_layers(cfg: Config) -> Shapes:
+    if cfg.texture:
+        yield "texture.stem", (cfg.texture, cfg.width)
+        yield from _blocks("texture.body", cfg.texture, cfg.texture_blocks)
+        yield "texture.detail", (192, cfg.texture)
+        yield "texture.strength", (4 * GRAINS, cfg.texture)
+        yield "texture.colour", (3, GRAINS)
 
 
 def exact_shapes(cfg: Config) -> Shapes:

@@ -15,6 +15,8 @@ Y_SCALE = 1 / 16  # networks see y and ŷ times this: the PCA shortcut works at 
 Z_SCALE = 1 / 4  # and the context model of ẑ sees it times this
 SIGMA_MIN, SIGMA_MAX, SIGMA_LEVELS = 0.11, 256.0, 64  # log-spaced scale table
 PASSES = 4
+NOISES = 3  # planes of noise that texture is made of
+GRAINS, BAND = 24, 7  # bands of noise, as many of each plane; side of their filters
 DEAD_ZONE = 0.008  # σ² times what the zero bin of a residual is wider, on either side, than half a step
 DEAD_ZONE_MAX = 0.95  # of all that it is wide on either side
 
@@ -47,6 +49,10 @@ class Config:
     dec_blocks: int = 4
     context_blocks: int = 2
     z_blocks: int = 2  # of the context model of z
+    feedback: int = 0  # width of the encoder's feedback (`model.Feedback`); 0: none
+    feedback_blocks: int = 2
+    texture: int = 0  # width of the decoder's texture (`model.Texture`); 0: none
+    texture_blocks: int = 2
     rates: int = 64
     lambda_min: float = 0.00058  # `-q 0`: 26.2 dB on Kodak, where the published curves of BPG and VTM begin
     lambda_max: float = 0.25
@@ -70,8 +76,12 @@ class Config:
 
     @property
     def encoder_reach(self) -> int:
-        """Pixels beyond a latent's own 16×16 that it depends on."""
-        return 8 * (self.enc_blocks + 1)
+        """Pixels beyond a latent's own 16×16 that it depends on; with feedback, those that it notes.
+
+        What feedback corrects depends on pixels further away, through g_a and g_s, by less than rounding.
+        """
+        feedback = 8 * (self.feedback_blocks + 1) if self.feedback else 0
+        return 8 * (self.enc_blocks + 1) + feedback
 
     @property
     def decoder_reach(self) -> int:
@@ -96,6 +106,9 @@ class Config:
         passes = (2 * m * p + 3 * ((p + m) * p + self.context_blocks * block(p) + 2 * m * p / PASSES)) / 256
         entropy = z_passes + h_s + passes
         named = {"encode": g_a + h_a + entropy, "decode": g_s + entropy, "entropy": entropy}
+        if self.feedback:
+            f = (192 * self.feedback + self.feedback_blocks * block(self.feedback)) / 64
+            named["encode"] += g_s + f + (9 * self.feedback + 768) * m / 256
         return {name: round(value / 1000, 2) for name, value in named.items()}
 
 
@@ -104,5 +117,22 @@ SIZES = {
     # λ from lower on: at the same λ it has a higher PSNR, and both should begin at the same quality
     "best": Config(
         width=256, latents=320, context=160, enc_blocks=6, dec_blocks=5, context_blocks=3, lambda_min=0.00048
+    ),
+}
+
+# Sizes in training, that take the place of those above once their weights do (`.training/README.md`).
+NEXT_SIZES = {
+    "fast-9": Config(latents=640, feedback=64, texture=96, lambda_max=1.2),
+    "best-9": Config(
+        width=256,
+        latents=640,
+        context=160,
+        enc_blocks=6,
+        dec_blocks=5,
+        context_blocks=3,
+        feedback=128,
+        texture=128,
+        lambda_min=0.00048,
+        lambda_max=1.2,
     ),
 }

@@ -27,8 +27,9 @@ from torch import Tensor
 from codec.config import LATENT
 from codec.distortion import DISTORTIONS, Distortion
 from codec.engine.torch_engine import to_tensor
+from codec.layers import gaussian_likelihood
 from codec.learned import Learned
-from codec.model import Model, gaussian_likelihood
+from codec.model import Model
 from codec.picture.image import to_colour
 from codec.settings import Settings
 from codec.tiles import Box

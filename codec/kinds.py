@@ -153,6 +153,16 @@ def passed_over_line(kinds: Iterable[str]) -> str:
     return f"passed over: {', '.join(f'{n} {kind}' for kind, n in counts.most_common())}" if counts else ""
 
 
-def kind_of_note(note: str) -> str:
-    """What notes of many files have in common: "only the first of 3 frames is kept" -> "… of several frames …"."""
-    return re.sub(r"\d[\d.,]*", "several", note.partition(":")[0])
+NUMBER = re.compile(r"[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?")
+
+
+def kind_of_note(note: str) -> tuple[str, tuple[str, ...]]:
+    """What notes of many files have in common, and their numbers: "the first of 3" -> ("the first of {}", ("3",))."""
+    text = note.partition(":")[0]
+    return NUMBER.sub("{}", text.replace("{", "(").replace("}", ")")), tuple(NUMBER.findall(text))
+
+
+def with_numbers(kind: str, numbers: list[tuple[str, ...]]) -> str:
+    """A kind of note with the numbers of all of them: one, or from the least to the largest."""
+    places = (sorted(set(place), key=lambda n: float(n.replace(",", ""))) for place in zip(*numbers))
+    return kind.format(*(p[0] if len(p) == 1 else f"{p[0]} … {p[-1]}" for p in places))

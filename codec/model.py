@@ -18,7 +18,8 @@ Cui et al., arXiv:2003.02012).
 Training runs the float functions in this file. Files are coded with the whole-number twin of everything
 between ẑ's prior and the symbols (`entropy_model.py`), built from the same parameters.
 
-Needs torch alone (and config.py), so that it trains wherever torch runs.
+Two parts are optional. Feedback corrects y by what g_s(y) lacks, in the encoder alone; texture adds detail and grain
+to x̂, in the decoder alone. Needs torch alone (and config.py, layers.py), so that it trains wherever torch runs.
 """
 
 from __future__ import annotations
@@ -30,140 +31,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from codec.config import (
-    DEAD_ZONE,
-    DEAD_ZONE_MAX,
-    GROUP_OF_PASS,
-    PASSES,
-    POSITIONS,
-    SIGMA_MAX,
-    SIGMA_MIN,
-    SLOPE,
-    Y_SCALE,
-    Z_SCALE,
-    Config,
+from codec.config import BAND, GRAINS, GROUP_OF_PASS, NOISES, PASSES, POSITIONS, Y_SCALE, Z_SCALE, Config
+from codec.layers import (
+    Block,
+    Down,
+    Pointwise,
+    PrecisePointwise,
+    Upsample,
+    blocks,
+    gaussian_likelihood,
+    lower_bound,
+    quantise,
+    round_ste,
+    row_gain,
 )
 
 
 def log_lambdas(cfg: Config) -> Tensor:
     """(rates,): natural logarithm of the λ of every rate row."""
     return torch.linspace(math.log(cfg.lambda_min), math.log(cfg.lambda_max), cfg.rates, dtype=torch.float32)
-
-
-def round_ste(x: Tensor) -> Tensor:
-    """Round; the gradient passes straight through."""
-    return x + (x.round() - x).detach()
-
-
-def dead_zone(sigma: Tensor) -> Tensor:
-    """Half the width of the bin of 0: half a step, and more the smaller σ is.
-
-    There ± 1 takes many bits: for 0.6 it costs more than it mends, and what is predicted from it is worse.
-    """
-    return (0.5 + DEAD_ZONE / sigma**2).clamp_max(DEAD_ZONE_MAX)
-
-
-def quantise(residual: Tensor, log_sigma: Tensor) -> Tensor:
-    """Residuals as files hold them; the gradient passes straight through."""
-    sigma = log_sigma.detach().exp().clamp_min(SIGMA_MIN)
-    return residual + (residual.round() * (residual.abs() > dead_zone(sigma)) - residual).detach()
-
-
-class _LowerBound(torch.autograd.Function):
-    """max(x, bound) whose gradient still lets x grow from below the bound."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, bound: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.bound = bound
-        return x.clamp_min(bound)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        (x,) = ctx.saved_tensors
-        return grad * ((x >= ctx.bound) | (grad < 0)), None
-
-
-def lower_bound(x: Tensor, bound: float) -> Tensor:
-    return _LowerBound.apply(x, bound)
-
-
-class Pointwise(nn.Module):
-    """1×1 convolution. The weight is kept as the matrix it is: Muon takes matrices only."""
-
-    def __init__(self, inputs: int, outputs: int, gain: float = 1.0):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) * gain / math.sqrt(inputs))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight[:, :, None, None], self.bias)
-
-
-class PrecisePointwise(Pointwise):
-    """A 1×1 convolution in float32, under autocast too.
-
-    bfloat16 has 8 bits: too few for y and μ, and it rounds k/255 up more often than down, a shift of half a grey level.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
-
-
-class Down(nn.Module):
-    """3×3 convolution, stride 2; the weight is kept as a matrix (outputs, inputs · 9)."""
-
-    def __init__(self, inputs: int, outputs: int, gain: float = 1.0):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs * 9) * gain / math.sqrt(inputs * 9))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight.view(len(self.weight), -1, 3, 3), self.bias, stride=2, padding=1)
-
-
-class Depthwise(nn.Module):
-    """3×3 depthwise convolution."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels, 1, 3, 3) / 3)
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, padding=1, groups=len(self.weight))
-
-
-class Block(nn.Module):
-    """x + 1×1(depthwise(lrelu(1×1 x))), then x + 1×1(lrelu(1×1 x)) with twice the width inside."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.mix_in = Pointwise(channels, channels)
-        self.spatial = Depthwise(channels)
-        self.mix_out = Pointwise(channels, channels, gain=0.3)
-        self.expand = Pointwise(channels, 2 * channels)
-        self.contract = Pointwise(2 * channels, channels, gain=0.3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.mix_out(self.spatial(F.leaky_relu(self.mix_in(x), SLOPE)))
-        return x + self.contract(F.leaky_relu(self.expand(x), SLOPE))
-
-
-def blocks(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*[Block(channels) for _ in range(count)])
-
-
-class Upsample(nn.Module):
-    """1×1 convolution to 4× the channels, then pixel-shuffle to twice the size."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.expand = Pointwise(inputs, 4 * outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(self.expand(x), 2)
 
 
 class Analysis(nn.Module):
@@ -195,9 +81,67 @@ class Synthesis(nn.Module):
         self.head = Pointwise(c, 192, gain=0.1)
         self.linear = PrecisePointwise(m, 768)
 
+    def features(self, y: Tensor, gain: Tensor) -> Tensor:
+        """What the last layer and `Texture` see: (B, C, H/8, W/8)."""
+        return self.after(self.before(self.up(y * Y_SCALE)) * gain)
+
+    def picture(self, y: Tensor, features: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.head(features), 8) + F.pixel_shuffle(self.linear(y), 16)
+
     def forward(self, y: Tensor, gain: Tensor) -> Tensor:
-        f = self.before(self.up(y * Y_SCALE)) * gain  # (B, C, H/8, W/8)
-        return F.pixel_shuffle(self.head(self.after(f)), 8) + F.pixel_shuffle(self.linear(y), 16)
+        return self.picture(y, self.features(y, gain))
+
+
+class Feedback(nn.Module):
+    """f: what the decoder would lack, x − g_s(y) (B, 3, H, W), -> a correction of y before its gain (B, M, H/16, W/16).
+
+    One Newton step of the encoder on the decoder that there is: g_a alone leaves 40 … 75 % of the error of a file to
+    g_s, whose inverse it does not know well enough. Costs the encoder a run of g_s, and the decoder nothing.
+    """
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        c, m = cfg.feedback, cfg.latents
+        self.stem = Pointwise(192, c)
+        self.body = blocks(c, cfg.feedback_blocks)
+        self.down = Down(c, m, gain=0.1)
+        self.linear = PrecisePointwise(768, m)
+
+    def forward(self, residual: Tensor) -> Tensor:
+        return self.down(self.body(self.stem(F.pixel_unshuffle(residual, 8)))) + self.linear(
+            F.pixel_unshuffle(residual, 16)
+        )
+
+
+class Texture(nn.Module):
+    """What a photograph has and few bits cannot say: features of g_s, noise -> detail and grain (B, 3, H, W) each.
+
+    Detail is a picture like that of g_s, sharper than its mean. Grain is noise, filtered into `GRAINS` bands of some
+    direction and size, each as strong as the features say around each place: it overlaps blocks, so that none show.
+    Nothing else of the network depends on either: a picture without them is the faithful one.
+    """
+
+    def __init__(self, cfg: Config):
+        super().__init__()
+        t = cfg.texture
+        self.gain = nn.Parameter(torch.zeros(cfg.rates, t))
+        self.level = nn.Parameter(torch.zeros(cfg.rates, 2))  # logarithms of the strength of detail and of grain
+        self.stem = Pointwise(cfg.width, t)
+        self.body = blocks(t, cfg.texture_blocks)
+        self.detail = Pointwise(t, 192, gain=0.02)
+        self.strength = Pointwise(t, 4 * GRAINS, gain=0.3)
+        self.bands = nn.Parameter(torch.randn(GRAINS, 1, BAND, BAND) / BAND)
+        self.colour = Pointwise(GRAINS, 3, gain=0.3)
+
+    def forward(self, features: Tensor, q: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, C, H/8, W/8), rate rows q (B,), noise (B, NOISES, H, W) of mean 0 and variance 1."""
+        t = self.body(self.stem(features) * row_gain(self.gain, q))
+        level = row_gain(self.level, q)
+        strength = F.pixel_shuffle(self.strength(t).float(), 2)  # (B, GRAINS, H/4, W/4)
+        strength = F.interpolate(strength, scale_factor=4, mode="bilinear", align_corners=False)
+        around = F.pad(noise, [BAND // 2] * 4, mode="circular")
+        grain = self.colour(strength * F.conv2d(around, self.bands, groups=NOISES))
+        return F.pixel_shuffle(self.detail(t), 8) * level[:, :1], 0.8 * grain * level[:, 1:]
 
 
 class HyperSynthesis(nn.Module):
@@ -274,6 +218,8 @@ class Model(nn.Module):
         c, m, z, n = cfg.width, cfg.latents, cfg.hyper, cfg.rates
         self.g_a = Analysis(cfg)
         self.g_s = Synthesis(cfg)
+        self.feedback = Feedback(cfg) if cfg.feedback else None
+        self.texture = Texture(cfg) if cfg.texture else None
         self.h_a = nn.Sequential(Pointwise(m, z), Block(z), Down(z, z), Block(z), Down(z, z))
         self.h_s = HyperSynthesis(cfg)
         self.context = Context(m, cfg.context, cfg.context_blocks, Y_SCALE)
@@ -285,6 +231,8 @@ class Model(nn.Module):
         self.gain_y = nn.Parameter(slope)
         self.gain_y_inverse = nn.Parameter(-slope.clone())
         self.gain_z = nn.Parameter(torch.zeros(n, z))
+        if cfg.feedback:
+            self.gain_feedback = nn.Parameter(torch.zeros(n, m))
         self.z_prior = nn.Parameter(torch.zeros(n, 2 * z))  # first guess of μ and log σ of z
         self.register_buffer("lambdas", log_lambdas(cfg).exp(), persistent=False)
 
@@ -307,15 +255,28 @@ class Model(nn.Module):
 
     def analyse(self, x: Tensor, q: Tensor) -> Tensor:
         """x (B, 3, H, W), rate rows q (B,) -> y (B, M, H/16, W/16), ready for rounding."""
-        return self.g_a(x, _gain(self.gain_enc, q)) * _gain(self.gain_y, q)
+        y = self.g_a(x, row_gain(self.gain_enc, q)) * row_gain(self.gain_y, q)
+        if self.feedback is None:
+            return y
+        with (
+            torch.no_grad()
+        ):  # the correction learns from what is lacking; a gradient through g_s would double its cost
+            lacking = x - self.synthesise(y, q).float().clamp(0, 1).mul(255).round().div(255)  # as decoders give it
+        return y + self.feedback(lacking) * row_gain(self.gain_y + self.gain_feedback, q)
 
     def synthesise(self, y_hat: Tensor, q: Tensor) -> Tensor:
         """ŷ (B, M, h, w), rate rows q (B,) -> x̂ (B, 3, 16h, 16w)."""
-        return self.g_s(y_hat * _gain(self.gain_y_inverse, q), _gain(self.gain_dec, q))
+        return self.g_s(y_hat * row_gain(self.gain_y_inverse, q), row_gain(self.gain_dec, q))
+
+    def decode_features(self, y_hat: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """ŷ (B, M, h, w), rate rows q (B,) -> x̂ (B, 3, 16h, 16w) and what `Texture` sees of it (B, C, 2h, 2w)."""
+        y = y_hat * row_gain(self.gain_y_inverse, q)
+        features = self.g_s.features(y, row_gain(self.gain_dec, q))
+        return self.g_s.picture(y, features), features
 
     def hyper_analyse(self, y: Tensor, q: Tensor) -> Tensor:
         """y (B, M, h, w) -> z (B, Z, ⌈h/4⌉, ⌈w/4⌉), ready for rounding."""
-        return self.h_a(y * Y_SCALE) * _gain(self.gain_z, q)
+        return self.h_a(y * Y_SCALE) * row_gain(self.gain_z, q)
 
     def predict_z(
         self, z: Tensor, q: Tensor, quantise: Callable[[Tensor, Tensor], Tensor] = lambda r, _: round_ste(r)
@@ -328,7 +289,7 @@ class Model(nn.Module):
         self, y: Tensor, z_hat: Tensor, q: Tensor, quantise: Callable[[Tensor, Tensor], Tensor] = quantise
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Float entropy parameters of y: y, ẑ -> ŷ, μ, log σ, each (B, M, h, w), by its four passes."""
-        h = self.h_s(z_hat * _gain(-self.gain_z, q))[..., : y.shape[2], : y.shape[3]]
+        h = self.h_s(z_hat * row_gain(-self.gain_z, q))[..., : y.shape[2], : y.shape[3]]
         return self.context(y, h, quantise)
 
     def forward(self, x: Tensor, q: Tensor, noise: bool = True) -> tuple[Tensor, Tensor]:
@@ -348,15 +309,3 @@ class Model(nn.Module):
         total = bits(z, z_hat, z_mean, z_log_sigma) + bits(y, y_hat, y_mean, y_log_sigma)
         x_hat = self.synthesise(y_hat, q).float()
         return x_hat, total / (x.shape[2] * x.shape[3])
-
-
-def gaussian_likelihood(r: Tensor, log_sigma: Tensor) -> Tensor:
-    """Probability of the unit interval around r under a zero-mean Gaussian, σ ≥ SIGMA_MIN."""
-    sigma = lower_bound(log_sigma, math.log(SIGMA_MIN)).clamp_max(math.log(SIGMA_MAX)).exp()
-    r = r.abs()
-    c = -(2**-0.5)
-    return 0.5 * (torch.erfc(c * (0.5 - r) / sigma) - torch.erfc(c * (-0.5 - r) / sigma))
-
-
-def _gain(logs: Tensor, q: Tensor) -> Tensor:
-    return logs[q].exp()[:, :, None, None]

@@ -7,7 +7,9 @@ torchvision, and fails where a CPU build of torch meets the registry's torchvisi
 Its decoder trusts its input: short or forged streams read past their end. So a stream is checked for size and
 decoded from a copy with ample zeros behind it; a CRC-32 of the latents follows in tile.py. Its encoder never returns
 from numbers that are too large, so symbols are checked first. C++ leaves it to the processor what an escape of more
-than eight nibbles is; a coder that does not do as FORMAT.md says is passed over.
+than eight nibbles is; a coder that does not do as FORMAT.md says is passed over. Such escapes are read, not refused:
+with the sign bit set they are symbols within their table, so no symbol shows them, and encoding every tile again for
+comparison would take a tenth of the time of decoding.
 """
 
 from __future__ import annotations

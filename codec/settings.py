@@ -12,6 +12,8 @@ STEPS = {1: 0, 2: 0, 3: 0, 4: 3, 5: 6, 6: 12, 7: 30, 8: 60, 9: 130}  # of refine
 TUNES = ("psnr", "ms-ssim", "eye")
 ENGINES = ("openvino", "onnxruntime", "torch")  # what may evaluate the networks, best first (codec/engine)
 MAX_PIXELS = 2**28  # what the command takes without being asked: a gigabyte of RGB
+MAX_HOLLOW = 2**26  # what it decompresses so of a file with less than a byte for PER_BYTE pixels: a gigabyte of memory
+PER_BYTE = 1024
 MAX_DECODED = 2**27  # the same of decoding in Python, which servers do: a gigabyte of memory
 
 

@@ -19,7 +19,7 @@ from codec.rans import SYMBOL_LIMIT, SymbolReader, SymbolWriter, Tables
 from codec.tiles import Box, hyper_box, picture_box, tile_box
 from codec.weights import Weights
 
-DEAD_ZONES = np.minimum(0.5 + DEAD_ZONE / entropy_model.SIGMAS**2, DEAD_ZONE_MAX)  # by table; `model.dead_zone`
+DEAD_ZONES = np.minimum(0.5 + DEAD_ZONE / entropy_model.SIGMAS**2, DEAD_ZONE_MAX)  # by table; `layers.dead_zone`
 Coded = tuple[np.ndarray, np.ndarray]  # the symbols of a pass (int32) and their table indices (uint8), in coding order
 
 

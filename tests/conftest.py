@@ -21,6 +21,17 @@ from tests import quick
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "tests" / "photos" / "kodim23.png"
 
+QUICK = {  # files that a person runs before each commit (-m quick): the format, the entropy path, metadata, pages
+    "alpha", "arguments", "container", "docs", "edit", "entropy_model", "golden", "jpeg", "kept", "learned",
+    "rans", "ssimulacra2", "text_chunks", "tune", "types",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items) -> None:
+    for item in items:
+        if item.path.stem.removeprefix("test_") in QUICK:
+            item.add_marker(pytest.mark.quick)
+
 
 @pytest.fixture(scope="session")
 def codec() -> Codec:

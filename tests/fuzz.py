@@ -29,6 +29,7 @@ import click
 import numpy as np
 
 from codec import Codec, LatError, container, plain_rans, rans
+from codec.arguments import as_picture
 from codec.container import Container, varint
 from codec.errors import LimitError
 from codec.lossless import ESTIMATE, patches
@@ -48,13 +49,13 @@ def seeds(codec: Codec, lossless: bool = False) -> list[bytes]:
     files = []
     for channels in (1, 2, 3, 4):
         for tile in (4, 64):
-            files.append(
-                codec.encode_picture(pixels[:, :, :channels].copy(), Settings(30, tile=tile, lossless=lossless))
-            )
-            if not lossless:
-                tiles = container.parse(files[-1])
-                over = patches(pixels[:, :, :channels], pixels[:, :, 0] > 100, ESTIMATE)
-                files.append(container.build(replace(tiles, patches=over)))
+            part, settings = pixels[:, :, :channels].copy(), Settings(30, tile=tile, lossless=lossless)
+            if lossless:
+                files.append(codec.encode_picture(part, settings))
+                continue
+            tiles = codec.learned.encode(as_picture(part), settings)
+            over = patches(part, pixels[:, :, 0] > 100, ESTIMATE)
+            files += [container.build(tiles), container.build(replace(tiles, patches=over))]
     return files
 
 
@@ -320,7 +321,7 @@ def read_weights(count: int, seed: int) -> Counter[str]:
     for _ in range(count):
         try:
             codec = Codec(Weights.parse(forged_weights(generator), tiny.FINGERPRINT), "onnxruntime", 1)
-            outcome = verdict(codec, codec.encode(pixels))
+            outcome = verdict(codec, container.build(codec.learned.encode(as_picture(pixels), Settings())))
         except LatError as error:
             outcome = f"{type(error).__name__}: {str(error)[:24]} …"
         outcomes[outcome.partition(":")[0]] += 1

@@ -97,7 +97,7 @@ def test_bad_files_are_one_sentence_with_their_name(codec, tmp_path):
         (tmp_path, "cannot be read"),
         ("a\0b", "cannot be read"),
         (tmp_path / "a.txt", "a.txt: no image format"),
-        (b"", "no image format"),
+        (b"", "is empty"),
         (codec.encode(np.zeros((8, 8), np.uint8)), "Codec.decode reads it"),
     ):
         with pytest.raises(LatError, match=message):
@@ -131,7 +131,7 @@ def test_other_arguments_are_one_sentence(codec, crop):
         codec.encode(crop, 50, 6)
     data = codec.encode(crop[:16, :16])
     for box in ((0, 0, 9), (0, 0, 9.5, 9), "0,0,9,9", None, 5):
-        with pytest.raises(LatError, match="a box must be .*, got"):
+        with pytest.raises(LatError, match="must be four whole numbers"):
             codec.decode_region(data, box)
     for name in (None, 5, ["fast"]):
         with pytest.raises(TypeError, match="weights must be a name or the path"):

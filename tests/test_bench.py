@@ -14,12 +14,14 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from bench import card, codecs, ranges
-from bench import report as report_command
-from bench import run as bench_run
-from bench.metrics import METRICS, bd_rate, ms_ssim, psnr, psnr_y, scaled, ssimulacra2
-from bench.photos import spread
-from bench.run import compare, main, means, per_image
+from bench import card, ranges
+from codec.bench import codecs
+from codec.bench import report as report_command
+from codec.bench import run as bench_run
+from codec.bench.curves import compare, means, per_image
+from codec.bench.metrics import METRICS, bd_rate, ms_ssim, psnr, psnr_y, scaled, ssimulacra2
+from codec.bench.photos import spread
+from codec.bench.run import main
 from tests.conftest import InProcess, lat, run
 
 
@@ -162,7 +164,7 @@ def result(tmp_path_factory, folder):
     """Of the command over two pictures, as real processes with one codec, and then in this one with two more."""
     out = tmp_path_factory.mktemp("bench") / "result.json"
     args = ["--images", str(folder), "--out", str(out), "-j", "2", "--repeats", "1", "--timed", "1"]
-    done = run("-m", "bench.run", *args, "--codecs", "jpeg", "--threads", "1", text=True)
+    done = run("-m", "codec.bench.run", *args, "--codecs", "jpeg", "--threads", "1", text=True)
     assert done.returncode == 0, done.stderr
     assert "lat against jpeg:" in measured(*args, "--codecs", "lat,jpeg420").stdout
     return out
@@ -248,7 +250,8 @@ def test_compressai_models_are_coded_to_bytes_and_back(tmp_path):
 import sys, torch
 from pathlib import Path
 from PIL import Image
-from bench.codecs import build, complete_torchvision
+from codec.bench.codecs import build
+from codec.bench.compressai import complete_torchvision
 complete_torchvision()
 from compressai.zoo import bmshj2018_factorized
 torch.manual_seed(0)

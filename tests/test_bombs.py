@@ -5,16 +5,17 @@ import os
 import struct
 import subprocess
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from codec import LatError, kinds
+from codec import LatError, container, kinds
 from codec.errors import LimitError
 from codec.picture.declared import declare
 from codec.picture.image import from_pillow, open_image
-from codec.runs import plan
+from codec.runs import job, plan
 from tests.conftest import lat
 
 SIDE = 4000  # pixels of what must not be decoded
@@ -156,3 +157,15 @@ def test_a_pattern_that_matches_a_pipe_passes_it_over(tmp_path, quick_codec):
 
 def test_what_an_icon_declares_is_that_of_its_largest_picture():
     assert declare(BOMBS["PNG in ICO"]).pixels == declare(BOMBS["JPEG XL"]).pixels == SIDE * SIDE
+
+
+def test_a_few_bytes_decompress_to_no_more_pixels_than_a_server_can_hold():
+    """Flat squares cost nothing in a file; what declares more of them than it has bytes for has to be asked for."""
+    options, header = job.Options(), container.Header(2**14, 2**14, "RGB", 64, container.NO_WEIGHTS)
+    with pytest.raises(LimitError, match="16384 × 16384, in 1365 bytes, is more than 67108864 pixels; raise --max-pix"):
+        job.refuse_large(header, 1365, options)
+    job.refuse_large(header, 2**18, options)
+    job.refuse_large(replace(header, width=2**12), 60, options)
+    job.refuse_large(header, 60, job.Options(max_hollow=2**28))
+    with pytest.raises(LimitError, match="more than 1000 pixels"):
+        job.refuse_large(header, 2**18, job.Options(max_pixels=1000))

@@ -263,10 +263,23 @@ def test_folders_named_as_the_log_cost_themselves(one, folder):
     assert below(one) == ["a.lat"]
 
 
+def test_what_killed_runs_left_goes_where_nothing_is_to_do(one):
+    left = [f"{worker.PARTS}/.lat-0123456789abcdef.part", ".lat-0123456789abcdef-01234567.part"]
+    (one / worker.PARTS).mkdir(exist_ok=True)
+    for name in [*left, ".lat-diary.part"]:
+        (one / name).write_bytes(b"")
+    claims.remove_stale.cache_clear()  # as another process
+    again = lat_bulk(one.parent / "in", one, "--workers", 1)
+    assert again.returncode == 3, again.stderr
+    assert [path.name for path in one.rglob("*.part")] == [".lat-diary.part"]
+    assert below(one) == ["a.lat"]
+
+
 UNSAFE = ["../up.png", "a/../../up2.png", "a\\..\\..\\back.png", "/absolute.png", "C:evil.png", "//x/share.png"]
+UNSAFE += ["a//twice.png", "./dot.png", "x/./y.png"]  # each has another spelling
 
 
-def test_names_in_an_archive_that_lead_out_of_it_are_failures(tmp_path, quick_codec):
+def test_names_in_an_archive_that_lead_out_of_it_or_have_two_spellings_are_failures(tmp_path, quick_codec):
     out = io.BytesIO()
     Image.new("RGB", (2, 2)).save(out, "PNG")
     with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:

@@ -386,8 +386,8 @@ def test_chunks_and_trailers_of_a_png_are_named_with_their_sizes():
 
 def test_further_pictures_of_a_ppm_and_an_ico_are_named():
     two = b"P6\n# x\n1 1\n255\nabc" + b"P5 1 1 65535\nde"
-    assert opened(two).notes == ["dropped further picture (15 bytes)"]
-    assert frames(open_image(io.BytesIO(two), "two.ppm")) == 2  # --strict refuses it
+    assert opened(two).notes == ["dropped comment (2 bytes)", "dropped further picture (15 bytes)"]
+    assert frames(open_image(io.BytesIO(two), "two.ppm")) == 2
     assert opened(b"P6\n1 1\n255\nabcdef").notes == ["dropped data behind the picture (3 bytes)"]
     assert not opened(b"P6\n1 1\n255\nabc\n").notes
     icon = written(Image.new("RGB", (64, 64)), "ICO", sizes=[(16, 16), (32, 32), (64, 64)])
@@ -454,8 +454,10 @@ def test_xmp_of_a_gif_is_kept():
 
 
 @pytest.mark.parametrize("end", "<>")
-@pytest.mark.parametrize(("kind", "values"), [(3, [6]), (4, [6]), (1, [6]), (3, [6, 6]), (3, [6, 1, 1]), (4, [6, 6])])
-def test_an_orientation_of_any_integer_type_turns_the_picture(kind, values, end):
+@pytest.mark.parametrize(
+    ("kind", "values"), [(3, [6]), (4, [6]), (1, [6]), (3, [6, 6]), (3, [6, 1, 1]), (4, [6, 6]), (12, [6])]
+)
+def test_an_orientation_of_any_type_of_number_turns_the_picture(kind, values, end):
     value = struct.pack(f"{end}{len(values)}{CODES[kind]}", *values)
     inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(end + "I", 26)
     head = (b"II*\0" if end == "<" else b"MM\0*") + struct.pack(end + "I", 8)

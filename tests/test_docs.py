@@ -3,6 +3,8 @@
 import doctest
 import re
 
+import pytest
+
 import codec.coder
 from tests.conftest import ROOT
 
@@ -17,10 +19,11 @@ def test_readme_example(monkeypatch):
     assert result.failed == 0 and result.attempted >= 7
 
 
-def test_latents_example(monkeypatch):
+@pytest.mark.parametrize(("page", "least"), [("codec/latent/LATENTS.md", 8), ("codec/edit/EDIT.md", 4)])
+def test_examples_of_pages(monkeypatch, page, least):
     monkeypatch.chdir(ROOT)
-    result = doctest.testfile(str(ROOT / "codec/latent/LATENTS.md"), module_relative=False)
-    assert result.failed == 0 and result.attempted >= 8
+    result = doctest.testfile(str(ROOT / page), module_relative=False)
+    assert result.failed == 0 and result.attempted >= least
 
 
 def test_readme_links_lead_somewhere():

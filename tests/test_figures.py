@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import sys
 from types import SimpleNamespace
@@ -19,18 +20,19 @@ import bench.everyday
 import bench.graphics
 import bench.latents
 import bench.situations
-import bench.speed
 import bench.web
-from bench import pages, photos
+from bench import pages, tables
 from bench.__main__ import FIGURES, main
 from bench.browser import CHROMIUM
 from bench.published import PAIRS
+from codec import weights
 from codec.command import web
 from codec.errors import LatError
 from codec.train import loop
-from tests.conftest import PHOTO, ROOT, InProcess, drawn, lat
+from tests.conftest import PHOTO, ROOT, drawn, lat
 
-ELSEWHERE = {"judges", "sheet", "run", "ranges", "heldout", "fill", "restore"}  # test_judges, test_bench, …
+WITHOUT_NETWORKS = {"fill", "grid", "published", "situations"}  # tables
+ELSEWHERE = {"judges", "sheet", "run", "ranges", "heldout", "retouch", "restore", "patterns"}  # test_judges, …
 
 
 @pytest.fixture(scope="module")
@@ -142,21 +144,6 @@ def test_graphics(out, photo, monkeypatch):
     assert set(found["pictures"]) == set(made) and found["seam"]
 
 
-def test_speed(images, out, monkeypatch):
-    monkeypatch.setattr(bench.speed, "ProcessPoolExecutor", InProcess)
-    monkeypatch.setattr(bench.speed, "random_mbt2018_mean", lambda folder: {})
-    monkeypatch.setattr(bench.speed, "tiled", lambda images, size: photos.tiled(images, min(size, 0.1)))
-    monkeypatch.setattr(bench.speed, "RIVALS", {"jpeg": 80})
-
-    def process_seconds(repeats, *args):
-        assert args[0] == "-c" or lat(*args[2:]).returncode == 0
-        return 1.0
-
-    monkeypatch.setattr(bench.speed, "process_seconds", process_seconds)
-    found = outcome(out, "speed", "--images", images, "--largest", 0.1, "--repeats", 1)
-    assert {row["codec"] for row in found["rows"]} >= {"lat fast-6", "lat best-6", "jpeg"}
-
-
 def test_engines(images, out, monkeypatch):
     pytest.importorskip("openvino", reason="one of the engines that are compared")
 
@@ -265,6 +252,25 @@ def test_pages_are_what_their_command_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "ROOT", tmp_path)
     measured("pages")
     assert all((tmp_path / name).read_text("utf-8") == (ROOT / name).read_text("utf-8") for name in pages.PAGES)
+
+
+def test_every_result_is_listed_and_in_a_table_or_a_picture():
+    committed = {path.name for path in tables.RESULTS.iterdir() if path.suffix != ".html"}
+    listed = {name for figure in FIGURES for name in figure.result.split(", ") if name}
+    in_tables = {f"{name}.json" for table in pages.TABLES.values() for name in table.results}
+    assert committed <= listed
+    assert {name for name in committed if name.endswith(".json")} <= in_tables
+
+
+def test_every_table_is_of_shipped_weights_and_says_so():
+    text = "".join((ROOT / name).read_text("utf-8") for name in pages.PAGES)
+    shown = set(re.findall(r"<!-- table: ([\w-]+) -->", text))
+    assert shown == set(pages.TABLES)
+    for name, table in pages.TABLES.items():
+        if all((tables.RESULTS / f"{of}.json").exists() for of in table.results):
+            assert set(table.weights()) <= set(weights.cards()), name
+            assert table.weights() or name in WITHOUT_NETWORKS, name
+            assert all(of in table.text().splitlines()[-1] for of in table.weights()), name
 
 
 def test_the_list_names_every_figure_and_none_goes_untested(capsys):

@@ -10,9 +10,10 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 import codec.plugin  # noqa: F401
 from codec import LatError, container, lossless
+from codec.arguments import from_array
 from codec.container import chunk
 from codec.picture import metadata, pictures
-from codec.picture.image import from_array, from_pillow, open_image
+from codec.picture.image import from_pillow, open_image
 from codec.settings import Settings
 from codec.tiles import box_within, region_box
 

@@ -119,6 +119,47 @@ def test_scans_that_are_not_there_are_a_note(crop):
     assert opened(data[:header] + EOI).notes == ["its scans leave out 33% of its coefficients, or bits of them"]
 
 
+@pytest.mark.parametrize("more", [1, 8])
+def test_a_height_that_ends_one_row_into_missing_data_is_refused(crop, more):
+    data = bytearray(written(crop, subsampling="4:2:0"))
+    at = jpeg.parse(bytes(data)).height_at
+    data[at : at + 2] = struct.pack(">H", 96 + more)
+    with pytest.raises(LatError, match="missing"):
+        opened(bytes(data))
+
+
+FOREIGN = "data that are none of the picture's stand among them"
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_foreign_data_where_the_end_is_missing_are_a_note(crop, name):
+    data = written(crop, quality=85, **VARIANTS[name])
+    start, end = scan_data(data)
+    cut = (start + end) // 2
+    foreign = np.random.default_rng(1).integers(1, 255, 2 * (end - cut), dtype=np.uint8).tobytes()
+    try:
+        notes = opened(data[:cut] + foreign).notes
+    except LatError as error:
+        assert "missing" in str(error) or "broken data" in str(error)
+    else:
+        assert any(note == FOREIGN or "leave out" in note for note in notes)
+
+
+def test_zeros_inside_the_scans_of_a_progressive_jpeg_do_not_pass_in_silence(crop):
+    data = written(crop, quality=90, progressive=True)
+    for scan in jpeg.parse(data).scans:
+        start = scan.start + (scan.end - scan.start) // 4
+        with suppress(LatError):
+            assert opened(data[:start] + bytes(80) + data[start + 80 :]).notes
+
+
+def test_a_refinement_without_the_scan_before_it_is_a_note(crop):
+    data = written(crop, progressive=True)
+    second, third = jpeg.parse(data).scans[1:3]
+    without = data[: data.rfind(b"\xff\xc4", 0, second.start)] + data[data.rfind(b"\xff\xc4", 0, third.start) :]
+    assert ["leave out" in blemish for blemish in declare(without).blemishes] == [True]
+
+
 # -- blemishes --------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 import bench.judges
 import bench.sheet
-from bench import look, pages, panel
+from bench import look, panel, tables
 from bench.judges import derive, quality_at, rates_by_range, summary, thinned
 from bench.panel import Judge
 from tests.test_figures import measured
@@ -188,12 +188,12 @@ def test_judges_prefer_the_better_picture(name, photo):
 def test_tables_of_the_panel(folder, tmp_path, stubs, monkeypatch):
     out = tmp_path / "judges.json"
     outcome(folder, out)
-    monkeypatch.setattr(pages, "RESULTS", tmp_path)
-    monkeypatch.setattr(pages, "JUDGES", panel.JUDGES)
-    assert pages.judges("tiny").count("\n") == 2 + 3, "a head and a line for each range of the other codec"
-    assert "0.1 … 0.4" in pages.judges("tiny") and "-50" in pages.untrained("tiny")
-    assert "contrast" in pages.looks("tiny")
-    assert pages.judges("other").count("\n") == 2, "nothing is measured yet"
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    monkeypatch.setattr(tables, "JUDGES", panel.JUDGES)
+    assert tables.judges("tiny").count("\n") == 2 + 3, "a head and a line for each range of the other codec"
+    assert "0.1 … 0.4" in tables.judges("tiny") and "-50" in tables.untrained("tiny")
+    assert "contrast" in tables.looks("tiny")
+    assert tables.judges("other").count("\n") == 2, "nothing is measured yet"
 
 
 def test_a_contact_sheet_has_a_row_for_each_rate(folder, tmp_path, monkeypatch, capsys):

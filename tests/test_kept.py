@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from codec import container, kinds
+from codec.arguments import as_picture
 from codec.command.cli import main
-from codec.picture.image import as_picture
 from tests import quick
 
 pytestmark = pytest.mark.usefixtures("quick_codec")
@@ -127,9 +127,8 @@ def test_the_kinds_are_told_by_their_bytes(tmp_path, crop):
 
 
 def test_bulk_runs_keep_them_and_know(photo_file, tmp_path):
-    from codec.job import Options
-
     from codec.bulk import driver, worker
+    from codec.runs.job import Options
     from codec.weights import DEFAULT, Weights
 
     source, target = photo_file.parent, tmp_path / "out"

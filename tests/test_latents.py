@@ -13,8 +13,9 @@ from PIL import Image, ImageOps
 
 from codec.arguments import as_picture
 from codec.command.cli import main
+from codec.edit import paste
 from codec.errors import FormatError, LatError, MissingModelError
-from codec.latent import edit, fill, generate, similar
+from codec.latent import edit, generate, similar
 from codec.latent.latents import Latents
 from codec.picture import icc, pictures
 from codec.picture.image import Picture, to_pillow
@@ -277,8 +278,12 @@ def test_a_flat_picture_has_a_descriptor(codec):
 # The command
 
 
+def group(command: str) -> str:
+    return "edit" if command in ("fill", "outpaint", "paste") else "latent"
+
+
 def lat(*args) -> str:
-    result = CliRunner().invoke(main, [str(a) for a in ("latent", *args)])
+    result = CliRunner().invoke(main, [group(args[0]), *map(str, args)])
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -348,17 +353,17 @@ def test_pictures_on_their_side_come_back_upright_with_their_metadata(tmp_path, 
 def test_what_is_pasted_stands_upright_and_is_seen_through_where_it_is_transparent(photo):
     base, patch = photo.crop((0, 0, 60, 40)), Image.new("RGB", (20, 10), "black")
     patch.paste("white", (1, 1, 19, 5))
-    turned = fill.paste(with_all(base), patch, (30, 10))
+    turned = paste(with_all(base), patch, (30, 10))
     seen = np.asarray(ImageOps.exif_transpose(turned).convert("L"), int)
     left, top = 40 - 10 - 20, 30
     inside = seen[top + 1 : top + 9, left + 1 : left + 19].mean(1)
     assert turned.size == (60, 40) and inside[1] - inside[-2] > 100, "its white upper edge is above as it is seen"
     patch.putalpha(Image.new("L", patch.size, 0))
-    assert fill.paste(base, patch, (30, 10)).tobytes() == base.tobytes()
+    assert paste(base, patch, (30, 10)).tobytes() == base.tobytes()
     clear = base.copy()
     clear.putalpha(0)
     patch.putalpha(255)
-    alpha = np.asarray(fill.paste(clear, patch, (30, 10)).getchannel("A"))
+    alpha = np.asarray(paste(clear, patch, (30, 10)).getchannel("A"))
     assert alpha[10:20, 30:50].min() == 255 and alpha.sum() == 255 * 200
 
 
@@ -398,7 +403,7 @@ def test_what_is_lost_on_reading_is_named(tmp_path, photo):
     ],
 )
 def test_mistakes_are_one_sentence(args, message):
-    result = CliRunner().invoke(main, ["latent", *map(str, args)])
+    result = CliRunner().invoke(main, [group(args[0]), *map(str, args)])
     assert result.exit_code in (1, 2) and message in result.output and "Traceback" not in result.output
 
 

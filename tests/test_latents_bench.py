@@ -3,13 +3,13 @@
 import importlib.util
 import json
 
-from bench import latents, restore
+from bench import restore, retouch
 from tests.conftest import PHOTO
 
 
 def test_filled_holes_are_compared_with_opencv(tmp_path):
-    args = ["fill", "--data", PHOTO.parent, "--count", 1, "--holes", 1, "--out", tmp_path / "fill.json"]
-    latents.main([str(a) for a in args], standalone_mode=False)
+    args = ["--data", PHOTO.parent, "--count", 1, "--holes", 1, "--out", tmp_path / "fill.json"]
+    retouch.main([str(a) for a in args], standalone_mode=False)
     found = json.loads((tmp_path / "fill.json").read_text())
     assert set(found["mean_psnr_in_hole"]["16"]) == {
         "lat", "mean of the surroundings", "OpenCV Telea", "OpenCV Navier-Stokes",

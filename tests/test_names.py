@@ -236,12 +236,12 @@ def test_a_folder_is_no_output(tmp_path, name):
     for command in (
         ("compress", tmp_path / "a.png", "--overwrite"),
         ("decompress", tmp_path / "a.lat"),
-        ("latent", "fill", tmp_path / "a.png", "--box", "0,0,2,2"),
+        ("edit", "fill", tmp_path / "a.png", "--box", "0,0,2,2"),
         ("latent", "sample"),
         ("latent", "anomaly", tmp_path / "a.png"),
     ):
         done = lat(*command, "-o", f"{tmp_path}/{name}")
-        wanted = "name a file in it" if command[0] == "latent" else "--out-dir writes into it"
+        wanted = "name a file in it" if command[0] in ("edit", "latent") else "--out-dir writes into it"
         assert done.returncode == 2 and wanted in done.stderr, command
     assert files(tmp_path) == before
 

@@ -131,7 +131,7 @@ def test_a_target_of_bytes_holds_with_the_record(tmp_path, monkeypatch):
 
     def to_size(codec, picture, size, settings):
         asked.append(size)
-        return SimpleNamespace(data=codec.encode_picture(picture, settings), quality=1.0, encodes=1)
+        return SimpleNamespace(data=codec.encode_picture(picture, settings), quality=1.0, encodes=1, is_lossless=False)
 
     monkeypatch.setattr(target, "to_size", to_size)
     source = save(tmp_path / "a.png", "red")
@@ -400,10 +400,11 @@ def test_endless_and_sparse_inputs_are_refused_by_their_first_bytes(tmp_path, co
     sparse = tmp_path / "sparse.lat"
     with open(sparse, "wb") as file:
         file.truncate(2**40)
-    options = ("-o", tmp_path / "out.png") if command != "verify" else ()
+    out = tmp_path / ("out.lat" if command == "compress" else "out.png")
+    options = ("-o", out) if command != "verify" else ()
     for source in (sparse, "/dev/zero"):
         done = lat(command, source, *options)
-        assert done.returncode == 1 and "Memory" not in done.stderr and not (tmp_path / "out.png").exists()
+        assert done.returncode == 1 and "Memory" not in done.stderr and not out.exists()
         assert ("not a .lat file" if command != "compress" else "no image format") in done.stderr
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from bench.patterns import BYTES, DRAWINGS, FACTOR, family, lossless_webp
 from codec import container, estimate, lossless, mixed
-from codec.picture.image import as_picture
+from codec.arguments import as_picture
 from codec.settings import Settings
 
 SHOWN = (
@@ -53,7 +53,7 @@ def test_what_costs_less_without_loss_is_kept_so_from_quality_90_on(codec, pictu
 def test_photographs_are_told_by_a_sample(codec, photo, monkeypatch, quality):
     """No decoding, no lossless coding of all of it: what is looked at is counted in pixels."""
     coded, synthesised = [], []
-    webp, engine = lossless.webp, codec.engine
+    webp, engine = lossless.webp, codec.engine.transforms
     monkeypatch.setattr(lossless, "webp", lambda pixels, effort: coded.append(pixels.size) or webp(pixels, effort))
     monkeypatch.setattr(mixed, "distortion", lambda *args: pytest.fail("decoded"))
     monkeypatch.setattr(
@@ -62,8 +62,8 @@ def test_photographs_are_told_by_a_sample(codec, photo, monkeypatch, quality):
     for size in ((768, 512), (300, 200), (96, 128)):
         coded.clear(), synthesised.clear()
         picture = as_picture(photo.crop((0, 0, *size)))
-        learned = codec.encode_tiles(picture, Settings(quality))
-        assert mixed.cheapest(codec, picture, Settings(quality), learned) is learned
+        made = mixed.encode(codec.learned, picture, Settings(quality))
+        assert made.patches == [] and not made.header.lossless
         most = max(size[0] * size[1] / 40, estimate.LEAST * 1.2)
         assert sum(coded) / 3 <= 2 * most and 256 * sum(synthesised) <= most
         assert quality > 0 or not synthesised

@@ -9,8 +9,9 @@ from PIL import Image
 
 import codec.plugin  # noqa: F401
 from codec import container, lossless
+from codec.arguments import as_picture
 from codec.picture import pictures
-from codec.picture.image import as_picture, to_pillow
+from codec.picture.image import to_pillow
 from codec.picture.metadata import to_info, words_of
 
 TEXTS = {

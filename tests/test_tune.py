@@ -60,12 +60,20 @@ def test_python_the_plugin_and_the_command_choose_alike(eyes, crop, tmp_path):
 
 
 def test_bulk_takes_it_along(eyes, monkeypatch, tmp_path):
+    """To where its jobs are planned; there are none, so that no worker starts."""
     from codec.bulk import driver
 
-    seen = []
-    monkeypatch.setattr(driver, "missing", lambda plan, suffixes: (seen.append(plan.options), ([], 0))[1])
-    CliRunner().invoke(main, ["bulk", str(tmp_path), str(tmp_path / "out"), "--tune", "eye"])
-    assert seen[0].model == "best-6" and seen[0].settings.tune == "eye"
+    seen, planned = [], driver.missing
+
+    def missing(plan, suffixes):
+        seen.append(plan.options)
+        return planned(plan, suffixes)
+
+    monkeypatch.setattr(driver, "missing", missing)
+    (tmp_path / "in").mkdir()
+    ran = CliRunner().invoke(main, ["bulk", str(tmp_path / "in"), str(tmp_path / "out"), "--tune", "eye"])
+    assert ran.exit_code == 3 and ran.exception.args == (3,), ran.output
+    assert [(options.model, options.settings.tune) for options in seen] == [("best-6", "eye")]
 
 
 def test_a_metric_that_would_change_nothing_is_refused():

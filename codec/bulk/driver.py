@@ -19,7 +19,7 @@ from codec.bulk.pools import POOLS, WorkerDied
 from codec.bulk.store import Store
 from codec.bulk.worker import PARTS, Batch, Plan, Worker, log
 from codec.errors import LatError, reason
-from codec.runs import files, record
+from codec.runs import claims, files, record
 from codec.runs.output import refuse_other
 from codec.runs.plan import Job, distinct, folds_case, named
 from codec.runs.record import Record
@@ -57,6 +57,9 @@ def missing(plan: Plan, suffixes: set[str]) -> Todo:
         line = kinds.passed_over_line(todo.passed_over)
         raise LatError(f"{plan.source}: no pictures here{line and f'; {line}'}")
     there, (rows, rejected) = set(target.names()), logged(target)
+    if target.local:  # also where nothing is to do
+        for folder in {str(PurePosixPath(name).parent) for name in there if name.endswith(".part")}:
+            claims.remove_stale(f"{target.root}/{folder}")
     if rejected:
         todo.warnings = [
             f"{plan.target}/{name}: lines that are no rows of lat's ({len(n)}) are moved to {REJECTED}"

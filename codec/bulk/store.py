@@ -152,8 +152,12 @@ class Store:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a name from a listing stays below its root wherever it is written: an archive can hold any text."""
-    return bool(name) and not re.search(r"^/|^[A-Za-z]:|\\|\0", name) and ".." not in name.split("/")
+    """Whether a name from a listing stays below its root wherever it is written, and has no second spelling there.
+
+    An archive can hold any text.
+    """
+    parts = name.split("/")
+    return not re.search(r"^[A-Za-z]:|\\|\0", name) and not {"", ".", ".."} & set(parts)
 
 
 def walked(root: str, unreadable: Callable[[OSError], None] | None) -> Iterator[tuple[str, str]]:

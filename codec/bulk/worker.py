@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from codec import loaded
 from codec.bulk.store import Store
 from codec.errors import ExistsError, about
+from codec.picture import declared
 from codec.runs import files, process, record
 from codec.runs import job as jobs
 from codec.runs.files import Source
@@ -110,7 +111,9 @@ class Worker:
         row, encoded = make(source)
         if not encoded:
             return row, b""
-        encoded = record.add(encoded, Record(len(source.data), source.digest, plan.settings))
+        encoded = record.add(
+            encoded, Record(len(source.data), source.digest, plan.settings, declared.format_of(source.data))
+        )
         row.bytes_out = len(encoded)
         source.refuse_changed()
         if plan.shards:

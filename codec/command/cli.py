@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from codec import __version__, container, kinds, previews, weights
+from codec import __version__, kinds, weights
+from codec.command.compare import compare
 from codec.command.desktop import desktop
+from codec.command.edit_cli import edit
+from codec.command.info import info
 from codec.command.latent_cli import latent
+from codec.command.networks import engines, onnx
 from codec.command.opening import open_
 from codec.command.parts import (
     FAILED,
     LatCommand,
+    complete_files,
     parse_bytes,
     parse_output,
     parse_region,
@@ -30,14 +34,10 @@ from codec.command.preview import preview, preview_options, with_side
 from codec.command.runs import Run, process_all
 from codec.command.thumbnail import thumbnail
 from codec.command.web import web
-from codec.config import LATENT
 from codec.errors import LatError, install
-from codec.runs import files, job, process, record
-from codec.runs.files import shown
+from codec.runs import check, files, job, plan, process, record
 from codec.runs.job import Options
-from codec.runs.rows import json_text
-from codec.settings import EFFORT, ENGINES, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
-from codec.tiles import tile_kinds
+from codec.settings import EFFORT, ENGINES, MAX_HOLLOW, MAX_PIXELS, QUALITY, STEPS, TUNE, TUNES, Settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,13 +54,17 @@ def command(*options: Callable) -> Callable:
     return lambda function: main.command(cls=LatCommand)(together(*options)(function))
 
 
-sources_argument = click.argument("sources", metavar="IN...", nargs=-1, required=True)
+sources_argument = click.argument("sources", metavar="IN...", nargs=-1, required=True, shell_complete=complete_files)
 max_pixels_option = click.option(
     "--max-pixels", type=click.IntRange(1), default=MAX_PIXELS, show_default=True, help="Refuse larger pictures."
 )
 output_options = together(
     click.option(
-        "-o", "--output", callback=parse_output, help="File to write, - for standard output. Default: beside IN."
+        "-o",
+        "--output",
+        callback=parse_output,
+        shell_complete=complete_files,
+        help="File to write, - for standard output. Default: beside IN.",
     ),
     click.option(
         "--out-dir", type=click.Path(file_okay=False), help="Write below this folder; folders keep their tree."
@@ -131,7 +135,7 @@ encoder_options = together(
         is_flag=True,
         help="Make the file of a JPEG, WebP, AVIF … even where it is not 5 % smaller.",
     ),
-    click.option("--strict", is_flag=True, help="Refuse animated pictures instead of keeping their first frame."),
+    click.option("--first-frame", is_flag=True, help="Of several pages or frames keep the first, instead of failing."),
     preview_options,
 )
 
@@ -157,16 +161,51 @@ def encoding(
 @command(
     sources_argument,
     encoder_options,
+    click.option("--all-frames", is_flag=True, help="Write each page or frame to a file of its own: name-001.lat …"),
+    click.option(
+        "--check",
+        type=click.FloatRange(1, 100),
+        metavar="N",
+        help="Decode what was written and compare it; below so many points of SSIMULACRA 2 it is a failure.",
+    ),
+    click.option(
+        "--remove-source",
+        is_flag=True,
+        help="Delete sources whose output passed the check (without --check: 70 points, or equal with --lossless).",
+    ),
     output_options,
     batch_options,
 )
-def compress(sources, output, out_dir, dry_run, recursive, jobs, as_json, quiet, **encoder) -> None:
-    """Compress photographs to .lat files."""
+def compress(sources, output, out_dir, dry_run, recursive, jobs, as_json, quiet, all_frames, **encoder) -> None:
+    """Compress photographs to .lat files.
+
+    `lat compress photo.jpg out.lat` means -o out.lat, where no out.lat is there yet.
+    """
+    if all_frames and encoder["first_frame"]:
+        raise click.UsageError("--first-frame or --all-frames, not both")
+    sources, output = split_output(sources, output, out_dir)
     if output and output not in sources and not files.is_stream(output) and kinds.is_other_format(output):
         raise click.UsageError(f"compress writes .lat files, and {output} is named as one of another format")
     options = encoding(**encoder)
-    run = Run(job.compress, ".lat", sources, recursive, jobs, as_json, quiet, output, out_dir, dry_run)
+    check.refuse_impossible(options)
+    run = Run(job.compress, ".lat", sources, recursive, jobs, as_json, quiet, output, out_dir, dry_run, all_frames)
     process_all(run, options, kinds.picture_suffixes)
+
+
+def split_output(
+    sources: tuple[str, ...], output: str | None, out_dir: str | None
+) -> tuple[tuple[str, ...], str | None]:
+    """(Sources, -o) of "photo.jpg out.lat", which people type as with cp: the second is new and named as an output.
+
+    Raises: LatError where it is there already, because no .lat file is a source.
+    """
+    if len(sources) != 2 or output is not None or out_dir is not None or not sources[1].lower().endswith(".lat"):
+        return sources, output
+    if os.path.isdir(sources[0]) or any(map(plan.is_pattern, sources)):
+        return sources, output
+    if os.path.lexists(sources[1]):
+        raise LatError(f"{sources[1]}: exists, and is no picture to compress; -o {sources[1]} --overwrite replaces it")
+    return sources[:1], sources[1]
 
 
 @command(
@@ -181,26 +220,59 @@ def compress(sources, output, out_dir, dry_run, recursive, jobs, as_json, quiet,
         help="Of .jpg, .webp, .avif … that are written.  [default: 95]",
     ),
     click.option("--ignore-errors", is_flag=True, help="Paint damaged tiles flat and go on (exit code 1)."),
+    click.option(
+        "--format",
+        type=click.Choice(["png", "jpg", "webp", "avif", "tif", "original"]),
+        help="Of what is written; original: what each was made of, or .png where that is unknown.  [default: png]",
+    ),
 )
-def decompress(sources, overwrite, max_pixels, threads, engine, float32, region, quality, ignore_errors, **run) -> None:
-    """Decompress .lat files to pictures: .png, or what the suffix of -o says."""
+def decompress(
+    sources, overwrite, max_pixels, threads, engine, float32, region, quality, ignore_errors, format, **run
+) -> None:
+    """Decompress .lat files to pictures: .png, or what --format or the suffix of -o says.
+
+    Without --max-pixels, files of a few bytes are refused from a quarter of it on.
+    """
+    if format and run["output"] and not files.is_stream(run["output"]):
+        raise click.UsageError("-o says the format by its suffix: leave out --format")
+    suffix = original_suffix if format == "original" else f".{format or 'png'}"
+    is_default = click.get_current_context().get_parameter_source("max_pixels") is ParameterSource.DEFAULT
     options = Options(
         overwrite=overwrite,
         max_pixels=max_pixels,
+        max_hollow=MAX_HOLLOW if is_default else max_pixels,
         threads=threads,
         engine=engine,
         float32=float32,
         region=region,
         ignore_errors=ignore_errors,
         picture_quality=quality,
+        picture_suffix="" if callable(suffix) else suffix,
     )
-    process_all(Run(job.decompress, ".png", sources, **run), options, lambda: {".lat"})
+    process_all(Run(job.decompress, suffix, sources, **run), options, lambda: {".lat"})
 
 
-@command(sources_argument, batch_options)
-def verify(sources, **run) -> None:
+def original_suffix(source: Path) -> str:
+    """The suffix of what a .lat file was made of, by its record; .png where that cannot be known or written.
+
+    Empty where it is in the name: a.jpg.lat comes back as a.jpg.
+    """
+    from codec.picture.pictures import is_named, suffix_of
+
+    made = record.find(files.read_head(str(source), record.READ))
+    suffix = suffix_of(made.format if made else "")
+    return "" if is_named(source.stem, suffix) else suffix
+
+
+@command(
+    sources_argument,
+    batch_options,
+    click.option("--decode", is_flag=True, help="Decode all pixels too; needs the weights."),
+    max_pixels_option,
+)
+def verify(sources, decode, max_pixels, **run) -> None:
     """Check that .lat files are whole: structure, sizes and every checksum."""
-    process_all(Run(job.verify, "", sources, **run), Options(), lambda: {".lat"})
+    process_all(Run(job.verify, "", sources, **run), Options(decode=decode, max_pixels=max_pixels), lambda: {".lat"})
 
 
 @command(
@@ -239,93 +311,19 @@ def bulk(source, target, where, workers, shards, size, quiet, **encoder) -> None
     sys.exit(run_bulk(Plan(source, target, options, shards, options.describe_encoding()), where, workers, size, quiet))
 
 
-@command(
-    click.argument("source", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True)),
-    click.option("--json", "as_json", is_flag=True, help="One JSON object."),
-)
-def info(source: str, as_json: bool) -> None:
-    """Describe a .lat file."""
-    data = job.read_lat(source).data
-    try:
-        parsed = container.parse(data)
-    except LatError as error:
-        raise type(error)(f"{shown(source)}: {error}") from None
-    header, first = parsed.header, parsed.tiles[0] if parsed.tiles else b""
-    fields: dict[str, Any] = {
-        "file": source,
-        "width": header.width,
-        "height": header.height,
-        "mode": header.mode,
-        "bytes": len(data),
-        "bpp": round(8 * len(data) / (header.width * header.height), 4),
-        "rate_row": first[0] if len(first) else None,
-        "tiles": list(header.grid),
-        "tile_pixels": header.tile * LATENT,
-        "kinds": tile_kinds(parsed),
-        "model": weights.name_of(header.model),
-        "fingerprint": header.model.hex(),
-        "made_with": made.settings if (made := record.find(data[: record.READ])) else "unknown settings",
-        "preview": list(found.size) if (found := previews.of_container(parsed)).preview else None,
-        "metadata": {key: len(value) for key, value in parsed.metadata.items()},
-        "format": f"{container.VERSION[0]}.{parsed.minor}",
-    }
-    if found.note:
-        say(f"lat: {shown(source)}: {found.note}", err=True)
-    if as_json:
-        say(json_text(fields))
-        return
-    fields["preview"] = " × ".join(map(str, fields["preview"] or ["none"]))
-    fields["model"] = fields["model"] or ("none needed" if header.lossless else "not installed")
-    fields["tiles"] = " × ".join(map(str, header.grid))
-    fields["kinds"] = ", ".join(f"{n} {kind}" for kind, n in fields["kinds"].items() if n)
-    fields["metadata"] = ", ".join(f"{k} {n} bytes" for k, n in fields["metadata"].items()) or "none"
-    for key, value in fields.items():
-        say(f"{key.replace('_', ' '):12} {value}")
-
-
-@command()
-def engines() -> None:
-    """What can evaluate the networks here, and what does."""
-    from codec import engine, rans
-
-    opened = weights.Weights.open(weights.DEFAULT)
-    say(f"{'chosen':12} {engine.load(opened).description}; {rans.description()}")
-    for name in ENGINES:
-        here = engine.load(opened, name).description if name in engine.installed() else "not installed"
-        say(f"{name:12} {here}")
-
-
-@command(
-    click.option("-m", "--model", default=weights.DEFAULT, show_default=True, help="Weights, by name or file."),
-    click.option("--out", "folder", type=click.Path(file_okay=False, path_type=Path), required=True),
-    click.option("--decoder", is_flag=True, help="Only what reading files takes."),
-)
-def onnx(model: str, folder: Path, decoder: bool) -> None:
-    """Write the networks as ONNX graphs, and manifest.json with all that is not in them.
-
-    What each takes and gives is told at the top of codec/engine/onnx_graphs.py.
-    """
-    try:
-        from codec.engine import onnx_graphs
-    except ModuleNotFoundError as error:
-        raise LatError(f"{error.name} is missing: pip install onnx") from None
-    onnx_graphs.export(weights.Weights.open(model), folder, encoder=not decoder)
-
-
 @main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def bench(args: tuple[str, ...]) -> None:
     """Measure lat against other codecs; see `lat bench --help`."""
-    installed = importlib.util.find_spec("codec.bench") is not None  # a checkout has it beside the package instead
     try:
-        run = importlib.import_module("codec.bench.run" if installed else "bench.run")
+        from codec.bench import run
     except ImportError as error:
         say(f"lat: the benchmark needs more packages ({error.name}): {install('bench')}", err=True)
         sys.exit(FAILED)
     run.main(args, prog_name="lat bench")
 
 
-for each in (desktop, latent, open_, preview, thumbnail, web):
+for each in (engines, onnx, info, compare, desktop, edit, latent, open_, preview, thumbnail, web):
     main.add_command(each)
 
 

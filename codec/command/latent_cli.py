@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from codec import container, loaded
-from codec.command.latent_find import anomaly, model_option, open_picture, overwrite_option, similar, write_picture
-from codec.command.parts import LatCommand, parse_output, parse_region, say, together
+from codec.command.latent_find import anomaly, similar
+from codec.command.parts import LatCommand, parse_output, say, together
+from codec.command.pixels import (
+    check_suffix,
+    common,
+    model_option,
+    open_picture,
+    overwrite_option,
+    read_pixels,
+    tell_of_profile,
+    write_picture,
+    write_result,
+)
 from codec.errors import LatError, about
 from codec.runs import files, process
-from codec.tiles import Box
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from codec.coder import Codec
     from codec.latent.latents import Latents
-    from codec.picture.image import Picture
 
-EDIT_QUALITY = 90
 MILLISECONDS = 80  # of a frame of an animated blend
 
 
@@ -51,24 +56,7 @@ def parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[
     return width, height
 
 
-def parse_point(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
-    """ "X,Y" -> (X, Y)."""
-    try:
-        x, y = (int(part) for part in value.split(","))
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not X,Y") from None
-    return x, y
-
-
-quality_option = click.option(
-    "-q", "--quality", type=click.FloatRange(0, 100), default=EDIT_QUALITY, show_default=True, help="Of the latents."
-)
-output_option = click.option(
-    "-o", "--output", required=True, callback=parse_output, help="File to write: .lat, .npz, .png …"
-)
 seed_option = click.option("--seed", type=int, default=0, show_default=True)
-common = together(model_option, quality_option, output_option, overwrite_option)
-box_option = click.option("--box", required=True, callback=parse_region, metavar="X,Y,W,H", help="In pixels.")
 
 
 def read(source: str, model: str, quality: float) -> tuple[Codec, Latents]:
@@ -112,55 +100,6 @@ def write(codec: Codec, latents: Latents, target: str, overwrite: bool) -> None:
             latents.save(file)
 
 
-def check_suffix(output: str) -> None:
-    """An error now, not after the work.
-
-    Raises: LatError where the suffix is none that can be written.
-    """
-    from codec.picture import pictures
-
-    process.own()
-    if Path(output).suffix.lower() != ".lat":
-        pictures.output_format(output)
-
-
-def read_pixels(source: str, model: str, output: str) -> tuple[Codec, Picture]:
-    """(codec, picture) of a picture or a .lat file, for tools that work on pixels.
-
-    Raises: LatError; also where the suffix of the output is none that can be written.
-    """
-    from codec.picture.image import Picture
-    from codec.tiles import picture_box
-
-    check_suffix(output)
-    data = files.read_bytes(source)
-    try:
-        if data[:8] != container.MAGIC:
-            return loaded.codec(model), open_picture(data, source)
-        file = container.parse(data)
-        codec = loaded.codec_for(file.header.model)
-        return codec, Picture(codec.learned.decode(file, picture_box(file.header)), file.header.mode, file.metadata)
-    except LatError as error:
-        raise type(error)(about(error, files.shown(source))) from None
-
-
-def tell_of_profile(source: str, own: dict[str, bytes], kept: dict[str, bytes]) -> None:
-    """Say so where the ICC profile of a picture is not the one that the result has."""
-    if own.get("icc") != kept.get("icc"):
-        say(f"{files.shown(source)}: its colours are not converted to the ICC profile of the other picture", err=True)
-
-
-def write_result(codec: Codec, image: Image.Image, target: str, quality: float, overwrite: bool) -> None:
-    """A .lat file or a picture, by the target's suffix.
-
-    Raises: LatError.
-    """
-    if Path(target).suffix.lower() == ".lat":
-        files.write_bytes(target, codec.encode(image, quality), overwrite)
-    else:
-        write_picture(image, target, overwrite)
-
-
 @command(click.argument("source", metavar="IN"), common)
 def convert(source, model, quality, output, overwrite) -> None:
     """Between pictures, .lat files and .npz latents."""
@@ -195,28 +134,6 @@ def sample(size, seed, count, temperature, model, quality, output, overwrite) ->
         write(codec, drawn, output.replace("{seed}", str(s)), overwrite)
 
 
-@command(click.argument("source", metavar="IN"), box_option, common)
-def fill(source, box, model, quality, output, overwrite) -> None:
-    """Forget what is in a box and go on from its border. For small holes; all other pixels stay."""
-    from codec.latent import fill as filling
-
-    codec, picture = read_pixels(source, model, output)
-    write_result(codec, filling.fill(picture, box), output, quality, overwrite)
-
-
-@command(
-    click.argument("source", metavar="IN"),
-    click.option("--by", type=click.IntRange(1, 1024), default=32, show_default=True, help="Pixels on every side."),
-    common,
-)
-def outpaint(source, by, model, quality, output, overwrite) -> None:
-    """Go on beyond the borders, a few dozen pixels on every side: light and colour, no objects."""
-    from codec.latent import fill as filling
-
-    codec, picture = read_pixels(source, model, output)
-    write_result(codec, filling.outpaint(picture, by), output, quality, overwrite)
-
-
 @command(
     click.argument("first", metavar="A"),
     click.argument("second", metavar="B"),
@@ -244,27 +161,6 @@ def blend(first, second, t, frames, model, quality, output, overwrite) -> None:
     files.write_bytes(output, data, overwrite)
     for note in notes:
         say(f"{output}: {note}", err=True)
-
-
-@command(
-    click.argument("target", metavar="A"),
-    click.argument("patch", metavar="B"),
-    box_option,
-    click.option("--at", required=True, callback=parse_point, metavar="X,Y", help="Where in A, in pixels."),
-    common,
-)
-def paste(target, patch, box, at, model, quality, output, overwrite) -> None:
-    """A box of B into A, without a seam: light and colour of the patch are made to fit at its border."""
-    from codec.latent import fill as filling
-
-    codec, picture = read_pixels(target, model, output)
-    _, other = read_pixels(patch, model, output)
-    height, width = other.pixels.shape[:2]
-    if box[2] > width or box[3] > height:
-        raise LatError(f"{patch}: box {box} leaves the picture of {width} × {height}")
-    tell_of_profile(patch, other.metadata, picture.metadata)
-    part = replace(other, pixels=other.pixels[Box(*box).slices])
-    write_result(codec, filling.paste(picture, part, at), output, quality, overwrite)
 
 
 @command(
@@ -319,12 +215,13 @@ def restore(source, noise, deblock, upscale, model, quality, output, overwrite) 
             except LatError as error:
                 raise LatError(about(error, files.shown(source))) from None
         else:
-            codec, picture = read_pixels(source, model, output)
+            picture, own = read_pixels(source, output)
+            codec = own or loaded.codec(model)
             if noise:
                 image = restoring.denoise(codec, picture, noise, progress)
             else:
                 image = restoring.upscale(codec, picture, progress)
-    write_result(codec, image, output, quality, overwrite)
+    write_result(image, output, codec, quality, overwrite)
 
 
 latent.add_command(anomaly)

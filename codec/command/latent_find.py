@@ -2,64 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from codec import container, kinds, loaded, weights
+from codec import container, kinds, loaded
 from codec.command.parts import LatCommand, parse_output, say, together
+from codec.command.pixels import model_option, open_picture, overwrite_option, write_picture
 from codec.config import LATENT
 from codec.errors import LatError
 from codec.runs import files, plan
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from codec.picture.image import Picture
-
-model_option = click.option(
-    "-m",
-    "--model",
-    default=weights.FOR_PIXELS,
-    show_default=True,
-    help="Weights for pictures; .lat and .npz name theirs.",
-)
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+    pass
 
 
 def command(*options):
     """A command with these options."""
     return lambda function: click.command(cls=LatCommand)(together(*options)(function))
-
-
-def write_picture(image: Image.Image, target: str, overwrite: bool) -> None:
-    """By the target's suffix.
-
-    Raises: LatError.
-    """
-    from codec.picture import pictures
-
-    data, notes = pictures.encode(image, pictures.output_format(target))
-    files.write_bytes(target, data, overwrite)
-    for note in notes:
-        say(f"{target}: {note}", err=True)
-
-
-def open_picture(data: bytes, source: str) -> Picture:
-    """The picture in a file's bytes; what is lost of it is printed.
-
-    Raises: LatError.
-    """
-    from codec.picture import image as images
-
-    name = files.shown(source)
-    picture = images.from_pillow(images.open_image(io.BytesIO(data), name), name)
-    for note in picture.notes:
-        say(f"{name}: {note}", err=True)
-    return picture
 
 
 def pictures_in(folder: Path, suffixes: set[str]) -> list[Path]:

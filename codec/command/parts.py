@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 
 import click
+from click.shell_completion import CompletionItem
 
 from codec.errors import NO_MEMORY, LatError, reason
 from codec.runs import process
 
 FAILED, NOTHING_TO_DO = 1, 3
+GROUPS = {  # of options in --help, by the names of their parameters; the rest are "Options"
+    "Quality": (
+        *("quality", "model", "effort", "tune", "lossless"),
+        *("target_size", "target_bpp", "target_psnr", "target_ssimulacra2"),
+    ),
+    "What is kept": ("strip", "exact", "even_if_larger", "first_frame", "all_frames", "region"),
+    "Which files": ("recursive", "output", "out_dir", "format", "overwrite", "dry_run"),
+    "Safety": ("check", "remove_source", "decode", "ignore_errors", "max_pixels"),
+    "Speed": ("jobs", "threads", "engine", "float32"),
+    "What is printed": ("as_json", "quiet"),
+}
+BYTES = re.compile(r"\s*([0-9]+(?:[_,][0-9]{3})*(?:\.[0-9]*)?|\.[0-9]+)\s*([kmg]?)(i?)(?:b|bytes?)?\s*", re.IGNORECASE)
 UNSAID = "lat.unsaid"  # in a context's `meta`: something that was to be said on standard output was not
 
 
 class LatCommand(click.Command):
-    """Turns whatever is raised into one line on stderr and exit code 1."""
+    """Turns whatever is raised into one line on stderr and exit code 1; lists its options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options of each of `GROUPS`, then the others."""
+        title_of = {name: title for title, names in GROUPS.items() for name in names}
+        sections: dict[str, list[tuple[str, str]]] = {title: [] for title in (*GROUPS, "Options")}
+        for param in self.get_params(ctx):
+            if (line := param.get_help_record(ctx)) is not None:
+                sections[title_of.get(param.name or "", "Options")].append(line)
+        for title, lines in sections.items():
+            if lines:
+                with formatter.section(title):
+                    formatter.write_dl(lines)
 
     def invoke(self, ctx: click.Context):
         code = 0
@@ -28,13 +54,18 @@ class LatCommand(click.Command):
         except (click.exceptions.Exit, SystemExit) as ended:
             code = getattr(ended, "exit_code", None) or getattr(ended, "code", None) or 0
         except LatError as error:
-            say(f"lat: {error}", err=True)
+            say(f"lat: {error}", err=True, colour="red")
             code = FAILED
         except BaseException as error:  # what plugins written in Rust raise is no Exception
             said = reason(error)
             say(f"lat: {said}" if said == NO_MEMORY else f"lat: {type(error).__name__}: {said}", err=True)
             code = FAILED
         ctx.exit(FAILED if ctx.find_root().meta.get(UNSAID) and code in (0, NOTHING_TO_DO) else code)
+
+
+def complete_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Have the shell complete the name of a file or folder."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def run_process(command: Callable[[], object]) -> None:
@@ -47,8 +78,13 @@ def run_process(command: Callable[[], object]) -> None:
         sys.exit(FAILED)
 
 
-def say(text: str, err: bool = False) -> None:
-    """Print a line. Where that is impossible the work goes on, and the exit code tells."""
+def say(text: str, err: bool = False, colour: str | None = None) -> None:
+    """Print a line, in colour on terminals (unless NO_COLOR is set).
+
+    Where that is impossible the work goes on, and the exit code tells.
+    """
+    if colour and not os.environ.get("NO_COLOR"):
+        text = click.style(text, fg=colour)
     try:
         click.echo(text, file=sys.stderr if err else process.standard_output())
     except (OSError, ValueError) as error:  # a full disk, a reader that went away, a closed stream
@@ -106,15 +142,16 @@ def parse_strip(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 
 
 def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """ "200k" -> 200,000."""
+    """ "200k", "200 KB", "0.2MB" -> 200,000; "1KiB" -> 1024."""
     if value is None:
         return None
-    units = {"k": 1e3, "m": 1e6, "g": 1e9}
-    factor = units.get(value[-1:].lower(), 1)
-    try:
-        size = int(float(value[:-1] if value[-1:].lower() in units else value) * factor)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no number of bytes: 50000, 200k or 1.5M") from None
+    found = re.fullmatch(
+        r"\s*([0-9]+(?:[_,][0-9]{3})*(?:\.[0-9]*)?|\.[0-9]+)\s*([kmg]?)(i?)(?:b|bytes?)?\s*", value, re.I
+    )
+    if not found or found[3] and not found[2]:
+        raise click.BadParameter(f"{value!r} is no number of bytes: 50000, 200k, 20KB or 1.5M")
+    unit = 1024 if found[3] else 1000
+    size = int(float(re.sub("[_,]", "", found[1])) * unit ** " kmg".index(found[2].lower() or " "))
     if size < 1:
         raise click.BadParameter(f"{value} is no size of a file")
     return size

@@ -76,7 +76,7 @@ def add_preview(job_: Job, options: Options, progress: Callable | None = None) -
     with files.claim(path) as claimed:
         source = job.read_lat(path)
         try:
-            file = job.parse_limited(source.data, options.max_pixels)
+            file = job.parse_limited(source.data, options)
             file.verify()
             row = Row(job_.source, job_.source, "done", len(source.data), 0, file.header.width, file.header.height)
             made = changed(source.data, file, options, row, progress)

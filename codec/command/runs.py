@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -38,6 +39,7 @@ def progress_bar(label: str, quiet: bool):
             )
         if bars:
             bars[0].update(done - bars[0].pos, remark)
+            bars[0].render_progress()  # which `update` leaves out where only the remark is new
 
     try:
         yield update
@@ -51,15 +53,17 @@ def report(row: Row, as_json: bool, quiet: bool) -> None:
     if as_json:
         say(json_text(asdict(row)))
     if row.error:
-        say(f"lat: {row.error}", err=True)
+        say(f"lat: {row.error}", err=True, colour="red")
     if quiet or as_json:
         return
     for note in row.notes:
-        say(f"{shown(row.source)}: {note}", err=True)
+        say(f"{shown(row.source)}: {note}", err=True, colour="yellow")
     if row.status in ("done", "damaged") and row.target != "-":
         arrow = f" → {row.target}" if row.target else ""
-        if not row.target:
-            text = f"good, {row.width} × {row.height}, {row.bytes_in:,} bytes"
+        if row.remark:
+            text = row.remark
+        elif not row.target:
+            text = f"{'whole' if row.notes else 'good'}, {row.width} × {row.height}, {row.bytes_in:,} bytes"
         elif row.target.endswith(".lat"):
             bpp = 8 * row.bytes_out / (row.width * row.height)
             text = f"{row.bytes_in:,} → {row.bytes_out:,} bytes, {bpp:.3f} bits per pixel"
@@ -73,7 +77,7 @@ class Run:
     """What to do with which files, and what to say meanwhile."""
 
     work: job.Work
-    suffix: str  # of outputs; empty where nothing is written
+    suffix: str | Callable[[Path], str]  # of outputs, or of that of each source; empty where nothing is written
     sources: tuple[str, ...]
     recursive: bool
     jobs: int
@@ -82,6 +86,7 @@ class Run:
     output: str | None = None
     out_dir: str | None = None
     dry_run: bool = False
+    all_frames: bool = False  # of a source have an output each
 
 
 def process_all(run: Run, options: Options, suffixes: Callable[[], set[str]]) -> None:
@@ -104,11 +109,26 @@ def process_all(run: Run, options: Options, suffixes: Callable[[], set[str]]) ->
     if run.output is not None and len(found.files) > 1:
         raise click.UsageError(f"-o names one output, but {source} is {len(found.files)} files; use --out-dir")
     one = single and (run.output is not None or not plan.is_pattern(source))
-    planned = [Job(*only(run, str(next(iter(found.files)))))] if one else plan.plan(found, run.out_dir, run.suffix)
+    several = partial(job.count_pages, max_pixels=options.max_pixels) if run.all_frames else lambda source: 1
+    if run.all_frames and one and (source == "-" or run.output is not None):
+        refuse_several(source, several)
+    elif run.all_frames:
+        one = one and several(source) == 1
+    planned = (
+        [Job(*only(run, str(next(iter(found.files)))))] if one else plan.plan(found, run.out_dir, run.suffix, several)
+    )
     if run.dry_run:
         sys.exit(show_plan(planned, found))
     if code := one_file(run, planned[0], options) if one else many_files(run, planned, options, found.passed_over):
         sys.exit(code)
+
+
+def refuse_several(source: str, pages_of: Callable[[str], int]) -> None:
+    """Raises: click.UsageError where one output cannot hold all frames."""
+    if source == "-" or files.STREAM.fullmatch(source):
+        raise click.UsageError("--all-frames needs a file: standard input has no name for several outputs")
+    if (count := pages_of(source)) > 1:
+        raise click.UsageError(f"-o names one output, but {source} has {count} frames; use --out-dir")
 
 
 def only(run: Run, source: str) -> tuple[str, str]:
@@ -116,7 +136,10 @@ def only(run: Run, source: str) -> tuple[str, str]:
     if not run.suffix:
         return source, ""
     piped = source == "-" or files.STREAM.fullmatch(source)
-    return source, run.output or ("-" if piped else str(Path(source).with_suffix(run.suffix)))
+    if run.output or piped:
+        return source, run.output or "-"
+    suffix = run.suffix(Path(source)) if callable(run.suffix) else run.suffix
+    return source, str(Path(source).with_suffix(suffix))
 
 
 def show_plan(planned: list[Job], found: Found) -> int:
@@ -152,10 +175,16 @@ def many_files(run: Run, planned: list[Job], options: Options, passed_over: list
         workers = 1
     if workers > 1 and options.threads is None:
         options = replace(options, threads=max(1, (os.cpu_count() or 1) // workers))
-    rows, pixels, start, interrupted = [], 0, time.perf_counter(), False
+    rows: list[Row] = []
+    pixels, start, interrupted = 0, time.perf_counter(), False
     with progress_bar("files", run.quiet or run.as_json) as progress:
         try:
-            for row in batch.run(run.work, planned, options, workers):
+
+            def within(done: int, count: int) -> None:  # the tiles, or steps of tiles, of one picture
+                if progress and count > 1:
+                    progress(len(rows), len(planned), f"{done / count:.0%} of one")
+
+            for row in batch.run(run.work, planned, options, workers, within):
                 rows.append(row)
                 pixels += row.width * row.height
                 report(row, run.as_json, run.quiet or progress is not None)
@@ -202,4 +231,4 @@ def summarise(rows: list[Row], planned: int, seconds: float) -> None:
         line += f"; {sizes}, {megapixels:.1f} MP in {seconds:.1f} s ({megapixels / seconds:.2f} MP/s)"
     say(line, err=True)
     for row in by["failed"] + by["damaged"]:
-        say(f"  {row.status}: {row.source}", err=True)
+        say(f"  {row.status}: {row.source}", err=True, colour="red")

@@ -86,8 +86,8 @@ def of_pixels(source: str, side: int, max_pixels: int) -> Image.Image:
     process.end_when_told()
     process.own(max_pixels)
     try:
-        file = job.parse_limited(job.read_lat(source).data, max_pixels)
-        image = upright(job.decoded(file, job.Options(max_pixels=max_pixels), [], None))
+        options = job.Options(max_pixels=max_pixels)
+        image = upright(job.decoded(job.parse_limited(job.read_lat(source).data, options), options, [], None))
     except LimitError as error:
         raise LimitError(f"{source}: {error}") from None
     image.info = {key: value for key, value in image.info.items() if key == "icc_profile"}

@@ -172,7 +172,7 @@ def hyperprior_parameters(o: Layers[T], features: T, channels: int) -> list[T]:
 
 
 def block(o: Layers[T], x: T, name: str) -> T:
-    """`model.Block` in whole numbers."""
+    """`layers.Block` in whole numbers."""
     t = narrow(o, o.leaky(o.conv(x, f"{name}.mix_in")))
     t = narrow(o, o.conv(t, f"{name}.spatial"))
     x = o.clamp(o.add(o.floor(o.conv(t, f"{name}.mix_out")), x), LIMIT)

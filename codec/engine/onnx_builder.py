@@ -111,15 +111,26 @@ class Graph:
         weight, bias = self._float_layer(name, (1, 1))
         return self.op("Conv", x, self.times(weight, scale) if scale != 1 else weight, bias)
 
-    def linear_analysis(self, x: str, scale: float, bfloat16: bool) -> str:
-        """The shortcut of g_a from 8×8 patches of x · scale, whole numbers: 16×16 patches are 2×2 of them."""
+    def unshuffled(self, pixels: str) -> str:
+        """uint8 (1, 16h, 16w, 3) -> (1, 192, 2h, 2w), 0 … 255: whole in any precision. 8×8 patches as channels."""
+        eight = self.constant(np.array([8]))
+        height, width = (self.op("Div", self.size(pixels, slice(i, i + 1)), eight) for i in (1, 2))
+        x = self.reshape(pixels, 1, height, 8, width, 8, 3)
+        x = self.op("Transpose", x, perm=[0, 5, 2, 4, 1, 3])
+        return self.op("Cast", self.reshape(x, 1, 192, height, width), to=FLOAT)
+
+    def linear_analysis(self, x: str, name: str, scale: float, bfloat16: bool = False) -> str:
+        """The linear shortcut of g_a or feedback: 16×16 patches are 2×2 of the 8×8 ones, x · scale, whole numbers.
+
+        bfloat16: where that precision must not lose anything.
+        """
         patches, order, shape = (-1, 3, 2, 8, 2, 8), [0, 1, 3, 5, 2, 4], (-1, 192, 2, 2)
-        bias = self.stored("g_a.linear.bias")
+        bias = self.stored(f"{name}.bias")
         if not bfloat16:
-            weight = self.stored("g_a.linear.weight", patches)
+            weight = self.stored(f"{name}.weight", patches)
             weight = self.op("Reshape", self.op("Transpose", weight, perm=order), self.constant(np.array(shape)))
             return self.op("Conv", x, self.times(weight, scale), bias, strides=[2, 2])
-        exact = self.weights.networks["g_a.linear.weight"].astype(np.float32).reshape(patches)
+        exact = self.weights.networks[f"{name}.weight"].astype(np.float32).reshape(patches)
         exact = exact.transpose(order).reshape(shape) * np.float32(scale)
         high, rest = (self.constant(half) for half in halves(exact))
         large = self.op("Conv", x, high, bias, strides=[2, 2])

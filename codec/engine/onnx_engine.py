@@ -23,6 +23,7 @@ from codec.weights import Weights
 KINDS = "yz"  # graphs whose names begin with y or z are compiled together: a tile needs them all
 LARGE = 2048  # latents: half a megapixel
 LIFETIME = 2000  # runs of a graph by OpenVINO: each leaves up to 20 kB behind in the allocator, freed with the graph
+KERNELS = 512  # that OpenVINO keeps for a graph, some 40 for each size of input; its own limit is ten times as many
 BUILDERS = onnx_graphs.ENCODER | onnx_graphs.DECODER | onnx_graphs.IN_BFLOAT16
 
 
@@ -78,6 +79,7 @@ class OpenVino:
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
             "INFERENCE_NUM_THREADS": self._threads,
             "NUM_STREAMS": self._streams,
+            "CPU_RUNTIME_CACHE_CAPACITY": KERNELS,
             "ENABLE_CPU_PINNING": False,  # a thread bound to a core would wait for what else runs there
         }
         compiled = self._core.compile_model(self._core.read_model(model), "CPU", settings)
@@ -160,7 +162,12 @@ class OnnxNetworks:
 
     def analyse(self, pixels: np.ndarray, row: int) -> np.ndarray:
         inputs = {"pixels": np.ascontiguousarray(pixels)[None], "row": np.array([row], np.int64)}
-        return self.array(f"g_a{onnx_graphs.BFLOAT16}" if self._runtime.has_bfloat16 else "g_a", inputs)
+        precision = onnx_graphs.BFLOAT16 if self._runtime.has_bfloat16 else ""
+        y = self.array(f"g_a{precision}", inputs)
+        if self._weights.config.feedback:
+            inputs["decoded"] = self.synthesise(y, row)[None]
+            y += self.array(f"feedback{precision}", inputs)
+        return y
 
     def hyper_analyse(self, y: np.ndarray, row: int) -> np.ndarray:
         return self.array("h_a", {"y": np.ascontiguousarray(y), "row": np.array([row], np.int64)})

@@ -4,6 +4,8 @@ What each takes and gives. C, M, Z, P, N are the channels of features, y, ẑ, c
 free; everything is float32 unless it says otherwise. `row`, the rate row, is int64 (1,); `size` is H and W, int64 (2,).
 
     g_a       pixels uint8 (1, 16h, 16w, 3), row       -> y (1, M, h, w), before rounding
+    feedback  pixels, decoded uint8 (1, 16h, 16w, 3): what g_s makes of y, row
+                                                       -> what to add to y (1, M, h, w); where the weights have one
     h_a       y (1, M, h, w), row                      -> z (1, Z, ⌈h/4⌉, ⌈w/4⌉), before rounding
     g_s       y (1, M, h, w), row                      -> pixels uint8 (1, 16h, 16w, 3)
     z_start   row, size                                -> reduced (1, Z, H, W), guess_0 … guess_3
@@ -47,23 +49,31 @@ from codec.engine.integer_networks import Context, start_y, start_z
 from codec.engine.onnx_builder import FLOAT, INT64, UINT8, Graph, Shape
 from codec.weights import Weights
 
-BFLOAT16 = "_bfloat16"  # g_a and g_s as they are to be evaluated in that precision
+BFLOAT16 = "_bfloat16"  # g_a, feedback and g_s as they are to be evaluated in that precision
 
 
 def analysis(weights: Weights, bfloat16: bool = False) -> onnx.ModelProto:
     """g_a. bfloat16: its linear shortcut, which must not lose anything, with weights in two parts that it can hold."""
     g, cfg = Graph(weights), weights.config
     pixels, row = g.input("pixels", (1, "16h", "16w", 3), UINT8), g.input("row", (1,), INT64)
-    eight = g.constant(np.array([8]))
-    height, width = (g.op("Div", g.size(pixels, slice(i, i + 1)), eight) for i in (1, 2))
-    x = g.reshape(pixels, 1, height, 8, width, 8, 3)
-    x = g.op("Transpose", x, perm=[0, 5, 2, 4, 1, 3])
-    x = g.op("Cast", g.reshape(x, 1, 192, height, width), to=FLOAT)  # pixel-unshuffle, 0 … 255: whole in any precision
+    x = g.unshuffled(pixels)
     f = g.blocks(g.pointwise(x, "g_a.stem", 1 / 255), "g_a.before", cfg.enc_blocks // 2)
     f = g.blocks(g.gain(f, "gain_enc", row), "g_a.after", cfg.enc_blocks - cfg.enc_blocks // 2)
-    linear = g.gain(g.linear_analysis(x, 1 / 255, bfloat16), "gain_y", row)
+    linear = g.gain(g.linear_analysis(x, "g_a.linear", 1 / 255, bfloat16), "gain_y", row)
     y = g.add(g.gain(g.down(f, "g_a.down"), "gain_y", row), linear)
     return g.finish("g_a", y=(y, (1, cfg.latents, "h", "w"), FLOAT))
+
+
+def feedback(weights: Weights) -> onnx.ModelProto:
+    """feedback."""
+    g, cfg = Graph(weights), weights.config
+    pixels, decoded = (g.input(name, (1, "16h", "16w", 3), UINT8) for name in ("pixels", "decoded"))
+    row = g.input("row", (1,), INT64)
+    x = g.op("Sub", g.unshuffled(pixels), g.unshuffled(decoded))  # whole, and bfloat16 holds it
+    f = g.blocks(g.pointwise(x, "feedback.stem", 1 / 255), "feedback.body", cfg.feedback_blocks)
+    y = g.add(g.down(f, "feedback.down"), g.linear_analysis(x, "feedback.linear", 1 / 255))
+    y = g.gain(g.gain(y, "gain_y", row), "gain_feedback", row)
+    return g.finish("feedback", correction=(y, (1, cfg.latents, "h", "w"), FLOAT))
 
 
 def hyper_analysis(weights: Weights) -> onnx.ModelProto:
@@ -128,7 +138,11 @@ def step(weights: Weights, kind: str, t: int) -> onnx.ModelProto:
     return g.finish(f"{kind}_step_{t}", params=(params, (1, 2 * context.channels, *half), FLOAT))
 
 
-ENCODER: dict[str, Callable[[Weights], onnx.ModelProto]] = {"g_a": analysis, "h_a": hyper_analysis}
+ENCODER: dict[str, Callable[[Weights], onnx.ModelProto]] = {
+    "g_a": analysis,
+    "feedback": feedback,
+    "h_a": hyper_analysis,
+}
 DECODER: dict[str, Callable[[Weights], onnx.ModelProto]] = {
     "g_s": synthesis,
     "z_start": start_of_z,
@@ -137,6 +151,7 @@ DECODER: dict[str, Callable[[Weights], onnx.ModelProto]] = {
 }
 IN_BFLOAT16: dict[str, Callable[[Weights], onnx.ModelProto]] = {
     f"g_a{BFLOAT16}": partial(analysis, bfloat16=True),
+    f"feedback{BFLOAT16}": feedback,
     f"g_s{BFLOAT16}": partial(synthesis, bfloat16=True),
 }
 
@@ -162,5 +177,7 @@ def export(weights: Weights, folder: Path, encoder: bool = True) -> None:
     """All graphs and `manifest.json`; without `encoder`, a reader's only."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, build in ((ENCODER if encoder else {}) | DECODER).items():
+        if name == "feedback" and not weights.config.feedback:
+            continue
         (folder / f"{name}.onnx").write_bytes(build(weights).SerializeToString())
     (folder / "manifest.json").write_text(json.dumps(manifest(weights)) + "\n")

@@ -15,8 +15,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from codec.picture.declared.others import TGA_FOOTER
+
 PICTURE = 0.25  # correlation of hidden neighbours from which on they are a picture; of noise it is 0
-TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 
 
 def other_meaning(image: Image.Image) -> str | None:

@@ -29,9 +29,10 @@ def complete(found: dict[str, bytes], said: Declared, own: bool, grey: bool) -> 
 
 
 def of_code_points(found: dict[str, bytes], cicp: bytes, grey: bool) -> list[str]:
-    primaries, transfer = cicp[:2]
-    if profile := icc.of_cicp(cicp, grey):
+    primaries, transfer, matrix, full_range = cicp
+    plain = matrix == 0 and full_range == 1
+    if plain and (profile := icc.of_cicp(cicp, grey)):
         found["icc"] = profile
-    elif UNSAID not in (primaries, transfer) and (primaries, transfer) not in SRGB:
+    elif not plain or UNSAID not in (primaries, transfer) and (primaries, transfer) not in SRGB:
         return [f"colours of an unknown kind (CICP {'/'.join(map(str, cicp))}) are taken as sRGB"]
     return []

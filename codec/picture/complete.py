@@ -43,11 +43,38 @@ def with_more(data: bytes, places: list[int], more: bytes) -> bytes:
     return more.join(parts)
 
 
+def has_foreign_data(image: Image.Image, data: bytes, end_is_missing: bool) -> bool:
+    """Whether a decoded JPEG has data that are none of its picture: the last ones of their scan are not read then.
+
+    Only scans with many zeros are looked at, and the last one where the end of the file is missing.
+    """
+    file = jpeg.parse(data)
+    scans = [
+        scan for scan in file.scans if scan.zeros_are_flat and data.find(bytes(jpeg.ZEROS), scan.start, scan.end) > 0
+    ]
+    if end_is_missing and file.scans[-1] not in scans:
+        scans.append(file.scans[-1])
+    for scan in scans[-SCANS:]:
+        end = scan.start + len(data[scan.start : scan.end].rstrip(b"\0"))
+        flat = not data[scan.start : end - 1].strip(b"\0")  # zeros alone, and the padding of the last byte
+        if (
+            not flat
+            and end - scan.start > TAIL
+            and not changed(image, data[: end - TAIL] + MORE[0][:TAIL] + data[end:])
+        ):
+            return True
+    return False
+
+
 def ends_grey(image: Image.Image) -> bool:
-    """Whether the last block is of the colour that missing data have."""
+    """Whether the last block is of the brightness that missing data have; their colours may blend with those above."""
     left, top = ((n - 1) // BLOCK * BLOCK for n in image.size)
-    block = image.crop((left, top, *image.size)).tobytes()
-    return set(block) <= set(GREY)
+    block = image.crop((left, top, *image.size))
+    darkest, brightest = GREY
+    if block.mode == "RGB":
+        block, darkest, brightest = block.convert("L"), darkest - 1, brightest + 1
+    samples = block.tobytes()
+    return darkest <= min(samples) and max(samples) <= brightest
 
 
 def changed(image: Image.Image, data: bytes) -> float:

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from codec import kinds
 from codec.errors import LatError, LimitError, reason
 from codec.picture import alpha, colours, complete, corrections, declared, metadata, samples, unreadable
-from codec.picture.declared import Declared
+from codec.picture.declared import Declared, jpeg
 from codec.settings import MAX_PIXELS
 
 NEW_SUBFILE_TYPE, DNG_VERSION = 254, 50706  # tags of TIFF
@@ -101,10 +101,11 @@ def frames(image: Image.Image, name: str = "image") -> int:
         raise LatError(f"{name}: damaged image: {reason(error)}") from None
 
 
-def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) -> Picture:
+def from_pillow(image: Image.Image, name: str = "image", exact: bool = False, alone: bool = False) -> Picture:
     """Decode and convert. Other modes are converted the way Pillow does, with a note where something is lost.
 
-    Colours under full transparency are replaced by ones that cost little, but with `exact`.
+    Colours under full transparency are replaced by ones that cost little, but with `exact`. `alone`: nothing is said of
+    further frames, because the caller takes each by itself.
     Raises: LatError.
     """
     said = declared.of(image)
@@ -115,7 +116,7 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     no_opacity = alpha.other_meaning(image)
     image, said = load(image, said, name)
     told = said.pictures > 1 or said.format == "JPEG"  # by `declared.dropped`
-    notes = [f"only the first of {count} frames is kept"] if count > 1 and not told else []
+    notes = [f"only the first of {count} frames is kept"] if count > 1 and not told and not alone else []
     found, dropped = metadata.read(image)
     own, grey = "icc_profile" in image.info, plain_mode(image) in ("L", "LA")
     dropped += colours.complete(found, said, own, grey)
@@ -137,7 +138,7 @@ def from_pillow(image: Image.Image, name: str = "image", exact: bool = False) ->
     elif target in ("LA", "RGBA") and not exact:
         pixels, replaced = alpha.without_hidden_colours(pixels, keyed)
         dropped += [replaced] if replaced else []
-    notes += [*said.blemishes, *declared.dropped(said)]
+    notes += [*said.blemishes, *declared.dropped(said, alone)]
     return Picture(pixels, target, found, notes + changed + dropped, changed[0] if changed else None)
 
 
@@ -162,6 +163,8 @@ def load(image: Image.Image, said: Declared, name: str) -> tuple[Image.Image, De
         return load(again, replace(said, blemishes=(*said.blemishes, declared.MENDED)), name)
     if data and (share := complete.missing(image, data)):
         raise LatError(f"{name}: JPEG: its scan data end early: {share:.0%} of the picture is missing")
+    if data and complete.has_foreign_data(image, data, jpeg.NO_END in said.blemishes):
+        said = replace(said, blemishes=(*said.blemishes, "data that are none of the picture's stand among them"))
     if 0 in image.size:
         raise LatError(f"{name}: {image.width} × {image.height} has no pixels")
     return image, said

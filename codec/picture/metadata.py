@@ -24,7 +24,19 @@ KINDS = (*INFO, "text")
 ORIENTATION = 0x0112
 INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}  # types of EXIF, for `struct`
 XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([1-8])")
-NUMBERS = {1: "B", 3: "H", 4: "I", 5: "I", 6: "b", 8: "h", 9: "i", 10: "i"}  # types of TIFF; 5 and 10 are fractions
+NUMBERS = {
+    1: "B",
+    3: "H",
+    4: "I",
+    5: "I",
+    6: "b",
+    8: "h",
+    9: "i",
+    10: "i",
+    11: "f",
+    12: "d",
+    13: "I",
+}  # of TIFF; 5 and 10: fractions
 TEXT_LIMIT = 2**20  # bytes of text
 DPI_LIMIT = 65535  # what a JPEG can hold
 TYPES: dict[str, type | tuple[type, ...]] = {  # of what Pillow has in `info` under these names
@@ -262,7 +274,7 @@ def orientation(metadata: dict[str, bytes]) -> int:
     """1 … 8 as EXIF, or else XMP, has it."""
     if place := _orientation_entry(metadata.get("exif", b"")):
         layout, at, one = place
-        return struct.unpack_from(layout, metadata["exif"], at)[0] // one
+        return int(struct.unpack_from(layout, metadata["exif"], at)[0] // one)
     found = XMP_ORIENTATION.search(metadata.get("xmp", b""))
     return int(found[2]) if found else 1
 

@@ -37,6 +37,18 @@ CARRIES = {  # of these, and of its words
     "JXL": {"icc_profile", "exif", "xmp", "words"},
     "BMP": {"dpi"},
 }
+SUFFIXES = {  # of formats as `declared` calls them
+    "JPEG": ".jpg",
+    "TIFF": ".tif",
+    "WebP": ".webp",
+    "AVIF": ".avif",
+    "HEIC": ".heic",
+    "JPEG XL": ".jxl",
+    "JPEG 2000": ".jp2",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "PPM": ".ppm",
+}
 EXIF_TAGS = {"Description": 270, "Make": 271, "Model": 272, "Software": 305, "Author": 315, "Copyright": 33432}
 JPEG_SEGMENT = 65533 - 29  # bytes of metadata in one segment
 SMALL = 1024  # bytes of an EXIF value that is kept where not all can be
@@ -53,6 +65,19 @@ def output_format(target: str) -> str:
     if format is None or format not in Image.SAVE or format in kinds.NO_PICTURES:
         raise LatError(f"{target}: no picture format that can be written has this suffix; use .png")
     return format
+
+
+def suffix_of(format: str) -> str:
+    """The suffix for files of a format that `declared.format_of` tells; .png where it cannot be written here."""
+    suffix = SUFFIXES.get(format, ".png")
+    kinds.register_plugins()
+    return suffix if Image.registered_extensions().get(suffix) in Image.SAVE else ".png"
+
+
+def is_named(name: str, suffix: str) -> bool:
+    """Whether a name ends in a suffix of the same format."""
+    known = Image.registered_extensions()
+    return known.get(Path(name).suffix.lower()) == known.get(suffix, "")
 
 
 def encode(image: Image.Image, format: str, quality: float | None = None) -> tuple[bytes, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from codec.runs import process
@@ -13,11 +13,16 @@ from codec.runs.plan import Job
 from codec.runs.rows import Row
 
 
-def run(work: Work, jobs: list[Job], options: Options, workers: int) -> Iterator[Row]:
-    """Rows as files are finished; with several workers each is a process, and their order is not that of `jobs`."""
+def run(
+    work: Work, jobs: list[Job], options: Options, workers: int, progress: Callable[[int, int], None] | None = None
+) -> Iterator[Row]:
+    """Rows as files are finished; with several workers each is a process, and their order is not that of `jobs`.
+
+    `progress` (done, all) is that within a picture, of which a single worker tells.
+    """
     if workers == 1:
         for job in jobs:
-            yield attempt(work, job, options)
+            yield attempt(work, job, options, progress)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (options.max_pixels,)) as pool:

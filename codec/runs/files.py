@@ -108,6 +108,14 @@ def read_bytes(path: str, check_head: Callable[[bytes], None] = lambda head: Non
     return read(path, check_head).data
 
 
+def read_from_disk(file: BinaryIO) -> bytes:
+    """All bytes of a flushed file, from the disk rather than from memory, where the system can be told so."""
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return file.read()
+
+
 def read_head(path: str, size: int) -> bytes:
     """The first bytes of a regular file; none where there is no such, or it cannot be read."""
     with suppress(OSError, ValueError):
@@ -151,10 +159,13 @@ class Claim:
     descriptor: int = -1
 
     @contextmanager
-    def writing(self, overwrite: bool, source: Source | None = None) -> Iterator[BinaryIO]:
+    def writing(
+        self, overwrite: bool, source: Source | None = None, check: Callable[[bytes], None] | None = None
+    ) -> Iterator[BinaryIO]:
         """A file to write to, which becomes the output, flushed to disk, when the block ends.
 
         It takes time and permissions of `source`. Standard output ("-"), pipes and terminals are written to directly.
+        `check` sees what the disk has before it becomes the output, and raises LatError where it must not.
         Raises: ExistsError where the output exists (unless `overwrite`), LatError where it cannot be written, or the
         source has changed since it was read.
         """
@@ -171,6 +182,9 @@ class Claim:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+            if check:
+                with open(self.temporary, "rb") as file:
+                    check(read_from_disk(file))
             if source and model:
                 take_after(self.temporary, model, source.acl)
                 source.refuse_changed()
@@ -178,9 +192,17 @@ class Claim:
         except OSError as error:
             raise unwritable(self.path, error) from None
 
-    def write(self, data: bytes, overwrite: bool, source: Source | None = None) -> None:
+    def write(
+        self,
+        data: bytes,
+        overwrite: bool,
+        source: Source | None = None,
+        check: Callable[[bytes], None] | None = None,
+    ) -> None:
         """Write all of `data`, by way of `writing`."""
-        with self.writing(overwrite, source) as file:
+        if check and not self.temporary:  # a stream gives nothing back
+            check(data)
+        with self.writing(overwrite, source, check) as file:
             file.write(data)
 
 
@@ -256,12 +278,19 @@ def make_folder(folder: Path) -> None:
 def flush_folders(paths: Iterable[str]) -> None:
     """Flush the folders of these files to disk, so that names outlive a power failure, as far as a system can."""
     for folder in sorted({os.path.dirname(path) or "." for path in paths if path and not STREAM.fullmatch(path)}):
-        with suppress(OSError):  # Windows opens no folders
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        with suppress(OSError):
+            flush_folder(os.path.join(folder, ""))
+
+
+def flush_folder(path: str) -> None:
+    """Flush the folder of a file to disk. Raises: OSError."""
+    if os.name != "posix":  # Windows opens no folders
+        return
+    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from codec import container, kinds, loaded, previews, weights
-from codec.errors import LatError, LimitError, about
-from codec.runs import files, record
+from codec.errors import LatError, LimitError, MissingModelError, about
+from codec.runs import check, files, record
 from codec.runs.files import Source, shown
 from codec.runs.output import make_output
 from codec.runs.plan import Job
 from codec.runs.rows import Row
-from codec.settings import EFFORT, MAX_PIXELS, Settings
+from codec.settings import EFFORT, MAX_HOLLOW, MAX_PIXELS, PER_BYTE, Settings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,7 +40,8 @@ class Options:
     model: str = weights.DEFAULT
     overwrite: bool = False
     max_pixels: int = MAX_PIXELS
-    strict: bool = False
+    max_hollow: int = MAX_HOLLOW  # of a .lat file with less than a byte for PER_BYTE pixels
+    first_frame: bool = False  # of several is all that is wanted
     strip: tuple[str, ...] = ()
     exact: bool = False  # keep colours under full transparency
     region: tuple[int, int, int, int] | None = None
@@ -52,6 +53,10 @@ class Options:
     resume: bool = False  # an output that is there may be what would be made now
     even_if_larger: bool = False  # than its JPEG, say
     preview: previews.Side = "auto"
+    check: float | None = None  # SSIMULACRA 2 that every output has, decoded from disk
+    remove_source: bool = False  # once its output has passed that check
+    decode: bool = False  # what is verified
+    picture_suffix: str = ""  # what is decompressed to, where no file name says it
 
     @property
     def keeps_small(self) -> bool:
@@ -112,6 +117,9 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
     Raises: LatError.
     """
     name, settings = shown(job.source), options.describe_encoding()
+    if job.page:
+        settings += f" --all-frames {job.page[0]}/{job.page[1]}"
+    checked = check.Check(job, options) if options.check is not None or options.remove_source else None
 
     def load() -> Codec:
         return loaded.codec(options.model, options.threads, options.engine, options.float32)
@@ -125,7 +133,12 @@ def compress(job: Job, options: Options, progress: Callable | None = None) -> Ro
         if len(head) == files.HEAD and not kinds.may_be_picture(head):
             raise LatError(f"{name}: {kinds.unknown(name)}")
 
-    return make_output(job, options, settings, lambda: files.read(job.source, check_head), make)
+    row = make_output(job, options, settings, lambda: files.read(job.source, check_head), make, checked)
+    if checked and checked.data:
+        row.notes.append(checked.note)
+        if options.remove_source:
+            row.notes.append(check.remove_source(checked))
+    return row
 
 
 def encode_source(
@@ -144,7 +157,7 @@ def encode_source(
     Raises: LatError.
     """
     name = shown(job.source)
-    picture = opened(source.data, name, options)  # before the second it takes to load torch
+    picture = opened(source.data, name, options, job.page)  # before the second it takes to load torch
     codec = None if options.settings.lossless else load()
     encoded = encode(codec, picture, name, options, record.most_bytes(settings), progress)
     encoded = previews.with_preview(encoded, picture, options.preview)
@@ -157,18 +170,34 @@ def encode_source(
     return row, encoded
 
 
-def opened(data: bytes, name: str, options: Options) -> Picture:
-    """The picture in a file's bytes, as it is to be coded. `name` is for messages.
+def opened(data: bytes, name: str, options: Options, page: tuple[int, int] | None = None) -> Picture:
+    """The picture in a file's bytes, or a page of several, as it is to be coded. `name` is for messages.
 
-    Raises: LatError.
+    Raises: LatError, also where there are several and nobody said what is to become of them.
     """
+    from codec.picture import frames
     from codec.picture import image as images
 
+    exact = options.exact or options.settings.lossless
+    if page:
+        return frames.read_page(data, name, page[0], options.max_pixels, exact).without(options.strip)
     image = images.open_image(io.BytesIO(data), name, options.max_pixels)
-    frames = images.frames(image, name)
-    if options.strict and frames > 1:
-        raise LatError(f"{name}: has {frames} frames; without --strict the first is kept")
-    return images.from_pillow(image, name, options.exact or options.settings.lossless).without(options.strip)
+    if not options.first_frame and (count := frames.count(image, data, name)) > 1:
+        raise LatError(
+            f"{name}: has {count} frames, and a .lat file holds one: --all-frames writes each to a file of its own, "
+            "--first-frame leaves out the others"
+        )
+    return images.from_pillow(image, name, exact).without(options.strip)
+
+
+def count_pages(source: str, max_pixels: int) -> int:
+    """How many pages a source has; 1 where it cannot be read, which its job will say."""
+    from codec.picture import frames
+
+    try:
+        return frames.count_in(files.read_bytes(source), source, max_pixels)
+    except LatError:
+        return 1
 
 
 def encode(
@@ -236,11 +265,13 @@ def decompress(job: Job, options: Options, progress: Callable | None = None) -> 
     """
     from codec.picture import pictures
 
-    name, format = shown(job.source), pictures.output_format(job.target)
+    name = shown(job.source)
+    nameless = files.is_stream(job.target) and options.picture_suffix
+    format = pictures.output_format(f"picture{options.picture_suffix}" if nameless else job.target)
 
     def make(source: Source) -> tuple[Row, bytes]:
         try:
-            file = parse_limited(source.data, options.max_pixels)
+            file = parse_limited(source.data, options)
             found: list[tuple[int, str]] = []
             image = decoded(file, options, found, progress)
             damaged = [note for _, note in sorted(found)]  # tiles are decoded in any order
@@ -269,16 +300,21 @@ def read_lat(path: str) -> Source:
     return files.read(path, check_head)
 
 
-def parse_limited(data: bytes, max_pixels: int) -> container.Container:
-    """Parse a .lat file of at most `max_pixels`: what is none is refused before the second it takes to load torch.
+def refuse_large(header: container.Header, size: int, options: Options) -> None:
+    """Raise LimitError for a picture of too many pixels, in all or for a file of so many bytes."""
+    limit = min(options.max_pixels, max(options.max_hollow, PER_BYTE * size))
+    if header.width * header.height > limit:
+        what = f"{header.width} × {header.height}, in {size} bytes,"
+        raise LimitError(f"{what} is more than {limit} pixels; raise --max-pixels if you trust the file")
+
+
+def parse_limited(data: bytes, options: Options) -> container.Container:
+    """Parse a .lat file that is not too large: others are refused before the second it takes to load torch.
 
     Raises: FormatError and its kinds, LimitError.
     """
     file = container.parse(data)
-    header = file.header
-    if header.width * header.height > max_pixels:
-        size = f"{header.width} × {header.height}"
-        raise LimitError(f"{size} is more than {max_pixels} pixels; raise --max-pixels if you trust the file")
+    refuse_large(file.header, len(data), options)
     return file
 
 
@@ -306,14 +342,21 @@ def decoded(
 
 
 def verify(job: Job, options: Options, progress: Callable | None = None) -> Row:
-    """Structure, sizes and every checksum of a .lat file, without decoding.
+    """Structure, sizes and every checksum of a .lat file; with `options.decode` all of its pixels too.
 
     Raises: LatError.
     """
-    data = read_lat(job.source).data
+    data, notes = read_lat(job.source).data, []
     try:
         parsed = container.parse(data)
         parsed.verify()
+        if options.decode:
+            refuse_large(parsed.header, len(data), options)
+            decoded(parsed, options, [], progress)
     except LatError as error:
         raise type(error)(f"{shown(job.source)}: {error}") from None
-    return Row(job.source, "", "done", len(data), 0, parsed.header.width, parsed.header.height)
+    try:
+        weights.name_for(parsed.header.model)
+    except MissingModelError as error:
+        notes = [f"cannot be decoded here: {error}"]
+    return Row(job.source, "", "done", len(data), 0, parsed.header.width, parsed.header.height, notes=notes)

@@ -25,14 +25,22 @@ OTHER = "made from another file, or from another state of this one; --overwrite 
 
 
 def make_output(
-    job: Job, options: Options, settings: str, read: Callable[[], Source], make: Callable[[Source], tuple[Row, bytes]]
+    job: Job,
+    options: Options,
+    settings: str,
+    read: Callable[[], Source],
+    make: Callable[[Source], tuple[Row, bytes]],
+    check: Callable[[bytes, Source], None] | None = None,
 ) -> Row:
     """Read an input and write what `make` makes of it, with a record of both, where the output is not there already.
 
     One that was made from this input with these settings counts as done: in a run that goes on (`options.resume`), or
     where another process made it meanwhile, which is waited for. Where `make` makes no bytes nothing is written.
+    `check` sees what the disk has of an output before that appears or counts as done; it may raise LatError.
     Raises: ExistsError where the output is something else; LatError.
     """
+    from codec.picture import declared  # Pillow is not needed to look at a file
+
     was_there = os.path.lexists(job.target)
     if options.resume and not was_there:
         files.make_folder(Path(job.target).parent)
@@ -45,17 +53,20 @@ def make_output(
         if not may_be_done:
             files.refuse_existing(job.target, options.overwrite)
         if not options.overwrite and (known := record.find(files.read_head(job.target, record.READ))):
-            refuse_other(job, known, settings, read())
+            source = read()
+            refuse_other(job, known, settings, source)
+            if check:
+                check(files.read_bytes(job.target), source)
             return done
         source = read()
         row, made = make(source)
         if not made:
             return row
-        made = record.add(made, Record(len(source.data), source.digest, settings))
+        made = record.add(made, Record(len(source.data), source.digest, settings, declared.format_of(source.data)))
         row.bytes_in, row.bytes_out = len(source.data), len(made)
         row.digest, row.settings = source.digest.hex(), settings
         try:
-            claimed.write(made, options.overwrite, source)
+            claimed.write(made, options.overwrite, source, (lambda stored: check(stored, source)) if check else None)
         except ExistsError:  # has no record, or was made by a program that claims nothing
             if may_be_done and bare(files.read_bytes(job.target)) == bare(made):
                 return done

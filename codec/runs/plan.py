@@ -27,13 +27,15 @@ AnyPath = TypeVar("AnyPath", bound=PurePath)
 class Job:
     """One input and its output (none: ""). With an `error`, nothing is done and the error is what becomes of it.
 
-    `stamp`: the state of the input, where its place has told it.
+    `stamp`: the state of the input, where its place has told it. `page`: (number, of how many) where the input has
+    several, and each is written by a job of its own.
     """
 
     source: str
     target: str
     error: str | None = None
     stamp: str = ""
+    page: tuple[int, int] | None = None
 
 
 @dataclass
@@ -101,19 +103,46 @@ def search(folder: Path, suffixes: set[str], found: Found) -> None:
             found.files.setdefault(path, folder)
 
 
-def plan(found: Found, out_dir: str | None, suffix: str) -> list[Job]:
-    """Where each output goes: beside its source, or at the same place below `out_dir`; nowhere without a suffix."""
+def plan(
+    found: Found,
+    out_dir: str | None,
+    suffix: str | Callable[[Path], str],
+    pages_of: Callable[[str], int] = lambda source: 1,
+) -> list[Job]:
+    """Where each output goes: beside its source, or at the same place below `out_dir`; nowhere without a suffix.
+
+    `suffix`: of all, or of each source. `pages_of`: how many outputs a source has; several are name-001.lat …
+    """
     if not suffix:
         return [Job(str(source), "") for source in found.files] + found.failed
     places = [Path(out_dir) / f.relative_to(base) if out_dir else f for f, base in found.files.items()]
-    targets = named(places, suffix, folds_case)
-    return distinct([str(s) for s in found.files], targets, folds_case) + found.failed
+    suffixes = [suffix if isinstance(suffix, str) else suffix(source) for source in found.files]
+    pages: dict[tuple[str, str], tuple[int, int] | None] = {}
+    for source, target in zip(map(str, found.files), named(places, suffixes, folds_case)):
+        pages |= {(source, str(name)): page for name, page in name_pages(target, pages_of(source))}
+    jobs = distinct([source for source, _ in pages], [Path(target) for _, target in pages], folds_case)
+    return [replace(job, page=pages[job.source, job.target]) for job in jobs] + found.failed
 
 
-def named(places: Sequence[AnyPath], suffix: str, folds: Callable[[AnyPath], bool]) -> list[AnyPath]:
-    """Paths with another suffix; those that would be one keep their own: a.jpg, a.png -> a.jpg.lat, a.png.lat."""
-    chosen = [place.with_suffix(suffix) for place in places]
-    longer = [place.with_name(place.name + suffix) for place in places]
+def name_pages(target: Path, count: int) -> list[tuple[Path, tuple[int, int] | None]]:
+    """(Output, page) for each of so many pages: name-001.lat …; the output itself for a single one."""
+    if count == 1:
+        return [(target, None)]
+    digits = max(3, len(str(count)))
+    return [
+        (target.with_name(f"{target.stem}-{number:0{digits}}{target.suffix}"), (number, count))
+        for number in range(1, count + 1)
+    ]
+
+
+def named(places: Sequence[AnyPath], suffix: str | Sequence[str], folds: Callable[[AnyPath], bool]) -> list[AnyPath]:
+    """Paths with another suffix, one for all or one each; those that would be one keep their own.
+
+    a.jpg, a.png -> a.jpg.lat, a.png.lat
+    """
+    suffixes = [suffix] * len(places) if isinstance(suffix, str) else suffix
+    chosen = [place.with_suffix(suffix) for place, suffix in zip(places, suffixes)]
+    longer = [place.with_name(place.name + suffix) for place, suffix in zip(places, suffixes)]
     while True:
         on_disk = keys(chosen, folds)
         count = Counter(on_disk)

@@ -18,33 +18,36 @@ READ = 1024  # bytes from the beginning of a file in which a record is found
 KIND = b"made"
 PNG, PNG_KIND, PNG_AT = b"\x89PNG\r\n\x1a\n", b"maDE", 33
 DIGEST = 8  # bytes
+LONGEST = 10  # bytes of a format and what divides it from the settings
 
 
 @dataclass(frozen=True)
 class Record:
-    """Size and digest (`files.digest`) of an input, and settings as options of the command."""
+    """Size and digest (`files.digest`) of an input, settings as options of the command, the format of a picture."""
 
     size: int
     digest: bytes
     settings: str
+    format: str = ""  # as `declared.format_of` tells it
 
     def pack(self) -> bytes:
-        return container.varint(self.size) + self.digest + self.settings.encode()
+        format = f"\0{self.format}" if self.format else ""
+        return container.varint(self.size) + self.digest + (self.settings + format).encode()
 
     @classmethod
     def unpack(cls, payload: bytes) -> Record | None:
         """None where these are not the bytes of a record."""
         try:
             size, at = container.read_varint(payload, 0)
-            settings = payload[at + DIGEST :].decode()
+            settings, _, format = payload[at + DIGEST :].decode().partition("\0")
         except (LatError, UnicodeDecodeError):
             return None
-        return cls(size, payload[at : at + DIGEST], settings) if len(payload) >= at + DIGEST else None
+        return cls(size, payload[at : at + DIGEST], settings, format) if len(payload) >= at + DIGEST else None
 
 
 def most_bytes(settings: str) -> int:
     """How much larger a `.lat` file is with a record of these settings, at the most."""
-    return 4 + 2 + 5 + DIGEST + len(settings.encode()) + 4
+    return 4 + 2 + 5 + DIGEST + len(settings.encode()) + LONGEST + 4
 
 
 def add(data: bytes, record: Record) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -31,6 +31,7 @@ class Row:
     stamp: str = ""  # of a bulk run: the state of the source, as its place tells it
     digest: str = ""  # of the source: `files.digest` in hex
     settings: str = ""  # as options of the command
+    remark: str = ""  # what the line of the file says beside its name, where that is no size
 
 
 def json_text(fields: dict) -> str:
@@ -44,8 +45,13 @@ def json_text(fields: dict) -> str:
 
 
 def summary(rows: Iterable[Row]) -> list[str]:
-    """What was lost or changed in the files of a run, by kind: "3 files: only the first of several frames is kept"."""
-    counts = Counter(
-        kind for r in rows if r.status != "kept" for kind in dict.fromkeys(map(kinds.kind_of_note, r.notes))
-    )
-    return [f"{count} {'file' if count == 1 else 'files'}: {kind}" for kind, count in counts.most_common()]
+    """What was lost or changed in the files of a run, by kind: "3 files: only the first of 2 … 9 frames is kept"."""
+    counts: Counter[str] = Counter()
+    numbers: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for row in rows:
+        found = [kinds.kind_of_note(note) for note in row.notes if row.status != "kept"]
+        counts.update({kind for kind, _ in found})
+        for kind, own in found:
+            numbers[kind].append(own)
+    said = ((kinds.with_numbers(kind, numbers[kind]), count) for kind, count in counts.most_common())
+    return [f"{count} {'file' if count == 1 else 'files'}: {text}" for text, count in said]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from codec.config import SIZES
+from codec.config import NEXT_SIZES, SIZES
 from codec.train.distortion import LOSSES
 from codec.train.grow import LargerNetworkError
 from codec.train.loop import Recipe, train
 
 
 @click.command()
-@click.option("--size", type=click.Choice(sorted(SIZES)), default="fast", show_default=True)
+@click.option("--size", type=click.Choice(sorted(SIZES | NEXT_SIZES)), default="fast", show_default=True)
 @click.option(
     "--data",
     "sources",
@@ -40,6 +40,7 @@ from codec.train.loop import Recipe, train
 )
 @click.option("--batch", type=int, default=Recipe.batch, show_default=True, help="Crops a step, of each process.")
 @click.option("--decoder-only", is_flag=True, help="Leave all but g_s as it is.")
+@click.option("--halved", type=float, default=Recipe.halved, show_default=True, help="Part of the crops at half size.")
 @click.option("--rate", type=float, default=1.0, show_default=True, help="Learning rate, in parts of the recipe's.")
 def main(
     size: str,
@@ -51,6 +52,7 @@ def main(
     tune: str,
     batch: int,
     decoder_only: bool,
+    halved: float,
     rate: float,
 ) -> None:
     """Train the codec's network on photographs; then `python -m codec.train.export`.
@@ -59,10 +61,9 @@ def main(
     """
     if out.exists() and not resume:
         raise click.UsageError(f"{out} exists: --resume goes on from it, another --out leaves it alone")
-    lr_muon, lr_adam = rate * Recipe.lr_muon, rate * Recipe.lr_adam
-    recipe = Recipe(batch=batch, lr_muon=lr_muon, lr_adam=lr_adam, tune=tune, decoder_only=decoder_only)
+    recipe = Recipe(batch=batch, tune=tune, halved=halved, decoder_only=decoder_only).paced(rate)
     try:
-        train(SIZES[size], recipe, list(sources), out, minutes, size, resume, start)
+        train((SIZES | NEXT_SIZES)[size], recipe, list(sources), out, minutes, size, resume, start)
     except LargerNetworkError as e:
         raise click.UsageError(f"--init {start}: {e}") from None
 

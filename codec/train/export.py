@@ -24,7 +24,8 @@ from codec import entropy_model
 from codec.coder import Codec
 from codec.config import PASSES, SIGMA_MIN, Config
 from codec.engine.integer_networks import LIMIT, SUM_LIMIT
-from codec.model import Block, Context, Depthwise, Model, Pointwise
+from codec.layers import Block, Depthwise, Pointwise
+from codec.model import Context, Model
 from codec.rans import quantise_pmf
 from codec.train.checkpoint import load_networks
 from codec.train.data import Photos

@@ -11,18 +11,20 @@ from __future__ import annotations
 import re
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from codec.config import PASSES, Y_SCALE, Config
 from codec.model import Model, log_lambdas
 
 SILENT_LAYERS = re.compile(r"(mix_out|contract)\.weight$")  # a block without them passes its input on
-GAINS = re.compile(r"gain_(enc|dec|y|y_inverse)$")  # (rates, channels): a new channel has the mean of the old ones
+GAINS = re.compile(r"gain_(enc|dec|y|y_inverse|feedback)$")  # a new channel has the mean of the old ones
 BY_RATE = re.compile(r"gain_\w+$|z_prior$")  # (rates, …)
 END_ROWS = 6  # at either end, whose slope goes on beyond it
 # "name dimension" of what counts latents, and of what counts their means and then their log σ
 LATENTS = re.compile(
-    r"g_a\.(linear|down)\.\w+ 0|(g_s\.(up\.expand|linear)|h_a\.0)\.weight 1|gain_y(_inverse)? 1|context\.adapt.* 1"
+    r"(g_a|feedback)\.(linear|down)\.\w+ 0|(g_s\.(up\.expand|linear)|h_a\.0)\.weight 1"
+    r"|gain_(y|y_inverse|feedback) 1|context\.adapt.* 1"
 )
 PARAMETERS = re.compile(r"(h_s|context)\.out\.\w+ 0|context\.reduce\.weight 1")
 
@@ -121,3 +123,27 @@ def grow(small: dict[str, Tensor], model: Model, patches: Tensor) -> None:
     state["g_s.linear.weight"][:, new] = (basis.T * Y_SCALE).float()
     middle = state["gain_y"][len(state["gain_y"]) // 2, new].exp()  # what a rate in the middle makes of them
     state["h_s.out.bias"][new + m] = torch.log(variance.clamp_min(0).sqrt().to(middle) / Y_SCALE * middle + 0.1)
+
+
+FEEDBACK_PACE = 0.7  # of a Newton step: crops held out gain most from it (0.35: half as much; a second step costs bits)
+FEEDBACK_FLOOR = 0.15  # of the largest singular value of g_s: what it hardly answers to is not corrected
+
+
+@torch.no_grad()
+def fit_feedback(model: Model, crops: Tensor, row: int) -> None:
+    """Begin the feedback with the regularised inverse of g_s, measured at a rate row around `crops` (N, 3, H, W)."""
+    if model.feedback is None:
+        return
+    q = torch.full((len(crops),), row, device=crops.device)
+    gain = model.gain_y[row].exp()[None, :, None, None]
+    y = model.g_a(crops, model.gain_enc[q].exp()[:, :, None, None]) * gain
+    moves = torch.randn_like(y) * 2
+    answers = model.synthesise(y + moves, q) - model.synthesise(y, q)
+    moves, answers = (moves / gain), F.pixel_unshuffle(answers, 16)
+    flat = [t.permute(0, 2, 3, 1).reshape(-1, t.shape[1]).double() for t in (moves, answers)]
+    jacobian = torch.linalg.lstsq(*flat).solution  # (M, 768)
+    floor = FEEDBACK_FLOOR * torch.linalg.matrix_norm(jacobian, 2)
+    inverse = torch.linalg.solve(jacobian.T @ jacobian + floor**2 * torch.eye(768, dtype=torch.double), jacobian.T)
+    model.feedback.linear.weight.copy_(FEEDBACK_PACE * inverse.T)
+    for parameter in (model.feedback.linear.bias, model.feedback.down.weight, model.feedback.down.bias):
+        parameter.zero_()

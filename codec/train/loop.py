@@ -31,7 +31,7 @@ from codec.model import Model
 from codec.train.checkpoint import load_checkpoint, load_networks, restore, save_checkpoint
 from codec.train.data import Photos
 from codec.train.distortion import LOSSES, Loss, squared_error
-from codec.train.grow import at_lambdas, grow
+from codec.train.grow import at_lambdas, fit_feedback, grow
 from codec.train.muon import Muon
 
 
@@ -50,8 +50,13 @@ class Recipe:
     clip: float = 1.0  # below the usual norm: else a few odd crops are most of the noise
     ema: float = 0.999
     seed: int = 0
+    halved: float = 0.0  # part of the crops at half their size: sharp, and free of what JPEG left
     tune: str = "psnr"  # what the weights are for: a key of LOSSES
     decoder_only: bool = False  # all but g_s stays as it is
+
+    def paced(self, rate: float) -> Recipe:
+        """The same with learning rates that many times as large."""
+        return replace(self, lr_muon=rate * self.lr_muon, lr_adam=rate * self.lr_adam)
 
     def rate_factor(self, step: int, progress: float) -> float:
         return min(1.0, (step + 1) / self.warmup) * min(1.0, max(0.0, 1 - progress) / self.decay)
@@ -102,7 +107,7 @@ def optimizers(model: Model, recipe: Recipe, dtype: torch.dtype) -> dict[str, to
     matrices: list[Parameter] = []
     rest: list[Parameter] = []
     for name, p in model.named_parameters():
-        if recipe.decoder_only and not name.startswith(DECODER):
+        if name.startswith("texture.") or recipe.decoder_only and not name.startswith(DECODER):  # texture: `look.py`
             p.requires_grad_(False)
             continue
         (matrices if p.ndim == 2 and name not in tables else rest).append(p)
@@ -163,6 +168,8 @@ def begun(cfg: Config, photos: Photos, start: Path | None) -> Model:
         tensors, described = load_networks(start)
         trained = replace(cfg, **{k: described["config"][k] for k in ("rates", "lambda_min", "lambda_max")})
         grow(at_lambdas(tensors, trained, cfg), model, patches(photos))
+        if not any(name.startswith("feedback.") for name in tensors):
+            fit_feedback(model, photos.crops(16, 256).cpu(), cfg.rates // 2)
     return model
 
 
@@ -222,6 +229,10 @@ class Training:
         size = recipe.final_crop if progress > 1 - recipe.final_part else recipe.crop
         count = max(1, round(recipe.batch * (recipe.crop / size) ** 2))
         x = self.photos.crops(count, size, self.shared, self.rank, self.world)
+        if halved := round(recipe.halved * count) if size <= recipe.crop else 0:
+            larger = self.photos.crops(halved, 2 * size, self.shared, self.rank, self.world)
+            x[:halved] = torch.nn.functional.avg_pool2d(larger, 2)
+            x = x[torch.randperm(count, generator=self.shared)]  # rates are spread in order
         q = spread_rates(self.cfg.rates, count * self.world, self.shared, self.device)[self.rank :: self.world]
         return x.contiguous(memory_format=torch.channels_last), q
 

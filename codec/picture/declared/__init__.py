@@ -14,9 +14,9 @@ from typing import BinaryIO
 from PIL import Image, ImageFile
 
 from codec.picture.declared import bmp, fits, gif, isobmff, jpeg, jpeg2000, jxl, others, png, pnm, tiff
-from codec.picture.declared.record import Declared
+from codec.picture.declared.record import FURTHER, Declared
 
-__all__ = ["Declared", "declare", "dropped", "keep", "mend", "of"]
+__all__ = ["Declared", "declare", "dropped", "format_of", "keep", "mend", "of"]
 
 READERS: tuple[tuple[int, bytes, str, Callable[[bytes], Declared]], ...] = (  # offset, signature, format
     (0, b"\xff\xd8", "JPEG", jpeg.declare),
@@ -41,6 +41,7 @@ READERS: tuple[tuple[int, bytes, str, Callable[[bytes], Declared]], ...] = (  # 
     (0, b"\0\0\2\0", "CUR", others.ico),
     (0, b"icns", "ICNS", others.icns),
     (0, b"\x01\xda", "SGI", others.sgi),
+    (0, b"DDS ", "DDS", others.dds),
 )
 MANY = 8  # kinds of extras that get a note each
 MENDED = "the Adler-32 of the pixels is wrong"
@@ -49,7 +50,8 @@ KEPT = "_codec_declared"  # the attribute of an image that has it
 
 def declare(data: bytes) -> Declared:
     """The bytes of a file -> what it declares; never raises for what is in them."""
-    for offset, signature, format, read in READERS:
+    tga = (max(0, len(data) - len(others.TGA_FOOTER)), others.TGA_FOOTER, "TGA", others.tga)
+    for offset, signature, format, read in (tga, *READERS):
         if data.startswith(signature, offset):
             try:
                 return read(data)
@@ -102,9 +104,15 @@ def mend(said: Declared, file: BinaryIO | None) -> bytes | None:
     return png.mend_pixels(file.read())
 
 
-def dropped(declared: Declared) -> list[str]:
-    """A note for each kind of thing in a file that is not kept."""
-    notes = [f"dropped {name} ({size:,} bytes)" for name, size in declared.extras[:MANY]]
-    if rest := declared.extras[MANY:]:
+def format_of(data: bytes) -> str:
+    """The format of a file by its first bytes, as people call it; "" for an unknown signature."""
+    return next((format for at, start, format, _ in READERS if data.startswith(start, at)), "")
+
+
+def dropped(declared: Declared, alone: bool = False) -> list[str]:
+    """A note for each kind of thing in a file that is not kept; of further pictures there is none with `alone`."""
+    extras = [extra for extra in declared.extras if not (alone and FURTHER.fullmatch(extra[0]))]
+    notes = [f"dropped {name} ({size:,} bytes)" for name, size in extras[:MANY]]
+    if rest := extras[MANY:]:
         notes.append(f"dropped {len(rest)} further parts ({sum(size for _, size in rest):,} bytes)")
     return notes

@@ -42,6 +42,12 @@ def declare(data: bytes) -> Declared:
                 extras.append(("unreadable ICC profile", size))
         elif kind == bytes(4):
             chromaticity, gamma = calibrated(data)
+    width, height = struct.unpack_from("<ii", data, 18)
+    end = start + (abs(width) * depth + 31) // 32 * 4 * abs(height)
+    if header >= 124 and kind in (LINKED, EMBEDDED):
+        end = max(end, 14 + place + size)
+    if compression in (0, BITFIELDS, ALPHA_BITFIELDS) and data[end:].strip(b"\0"):
+        extras.append(("data behind the BMP", len(data) - end))
     return Declared("BMP", bits, icc=icc, chromaticity=chromaticity, gamma=gamma, extras=tuple(extras), fault=fault)
 
 

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass, field
 from math import ceil
 
+from codec.picture.declared import photoshop
 from codec.picture.declared.record import Declared, further
 
 SOI, EOI, SOS, DHT, DRI, DNL, COM, APP0 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDD, 0xDC, 0xFE, 0xE0
@@ -18,14 +19,16 @@ MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]")  # what may end the data of a scan
 FILL = re.compile(rb"\xff*")
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 ZEROS = 64  # bytes of zeros that no picture codes to, where its shortest codes stand for something
+ICC, XMP, PHOTOSHOP = b"ICC_PROFILE\0", b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
 KEPT = {  # application segments that are read elsewhere or are about the coding
-    (0, b""), (1, b"Exif\0"), (1, b"http://ns.adobe.com/xap/1.0/\0"), (2, b"ICC_PROFILE\0"), (2, b"MPF\0"),
-    (13, b"Photoshop 3.0\0"), (14, b"Adobe"),
+    (0, b""), (1, b"Exif\0"), (1, XMP), (2, ICC), (2, b"MPF\0"), (13, PHOTOSHOP), (14, b"Adobe"),
 }  # fmt: skip
 NAMED = {
     (1, b"http://ns.adobe.com/xmp/extension/\0"): "extended XMP",
     (2, b"urn:iso:std:iso:ts:21496:-1\0"): "gain map",
 }
+NO_END = "its end (EOI) is missing"
+UNSEEN = 16  # bits of a coefficient that no scan had yet; no scan leaves so many
 GAIN_MAP = re.compile(rb"hdr-?gain-?map|iso:ts:21496:-1|hdrgm:", re.IGNORECASE)
 PADDING = b"\0\xff\r\n "
 
@@ -222,19 +225,20 @@ def mend(file: File, data: bytes) -> tuple[tuple[str, ...], bytes | None]:
     if not file.height:
         mended = data[: file.height_at] + struct.pack(">H", file.lines) + data[file.height_at + 2 :]
     if not file.whole:
-        blemishes += ("its end (EOI) is missing",)
+        blemishes += (NO_END,)
         mended = (mended or data)[: file.scans[-1].end].rstrip(b"\xff") + b"\xff\xd9"
     return blemishes, mended
 
 
 def lacking(file: File) -> float:
     """The share of coefficients that the scans leave out or leave rough."""
-    rough = [[1] * 64 for _ in file.sampling]
+    rough = [[UNSEEN] * 64 for _ in file.sampling]
     for scan in file.scans:
         sequential = file.kind not in (0xC2, 0xCA)
         for component in scan.components:
             for k in range(0 if sequential else scan.first, 64 if sequential else min(63, scan.last) + 1):
-                rough[component][k] = 0 if sequential else scan.low
+                if sequential or scan.high in (0, rough[component][k]):  # else the scan before it is not there
+                    rough[component][k] = 0 if sequential else scan.low
     return sum(map(bool, sum(rough, []))) / max(1, 64 * len(rough))
 
 
@@ -248,16 +252,30 @@ def beside(file: File, data: bytes) -> tuple[int, dict[str, int]]:
     comments = [(start, end) for marker, start, end in file.segments if marker == COM]
     if len(comments) > 1:  # Pillow keeps the last
         add("further comments", sum(end - start for start, end in comments[:-1]))
+    profile = [
+        data[start:end] for marker, start, end in file.segments if data.startswith(ICC, start) and marker == APP0 + 2
+    ]
+    if profile and (len(min(profile)) <= len(ICC) + 1 or min(profile)[len(ICC) + 1] != len(profile)):
+        add("unreadable ICC profile", sum(map(len, profile)))  # as Pillow takes it
+    packets = [
+        end - start for marker, start, end in file.segments if data.startswith(XMP, start) and marker == APP0 + 1
+    ]
+    if len(packets) > 1:  # Pillow keeps the first
+        add("further XMP", sum(packets[1:]))
     for marker, start, end in file.segments:
         number = marker - APP0
         head = data[start : min(end, start + 48)]
+        if number == 0 and (size := thumbnail(head, end - start)):
+            add("thumbnail", size)
+        elif number == 13 and (size := sum(photoshop.others(data[start:end].removeprefix(PHOTOSHOP)))):
+            add("Photoshop resources", size)
         if not 0 <= number < 16 or any(number == n and head.startswith(i) for n, i in KEPT):
             continue
         name = next((said for (n, i), said in NAMED.items() if number == n and head.startswith(i)), "")
         title = re.match(rb"[ -~]*", head)[0].decode()[:32]  # type: ignore[index]
         add(name or f"JPEG segment APP{number} {title}".strip(), end - start)
     others, size = 0, 0
-    for name, part in behind(data, file.end):
+    for name, _, part in behind(data, file.end):
         if name == "picture":
             others, size = others + 1, size + part
         else:
@@ -267,22 +285,29 @@ def beside(file: File, data: bytes) -> tuple[int, dict[str, int]]:
     return 1 + others, extras
 
 
-def behind(data: bytes, at: int) -> list[tuple[str, int]]:
-    """What follows a picture, by name and size: pictures, gain maps, a video, and else data."""
-    found: list[tuple[str, int]] = []
+def thumbnail(head: bytes, size: int) -> int:
+    """Bytes of the one in a JFIF segment, or in its extension (JFXX)."""
+    if head.startswith(b"JFXX\0"):
+        return size
+    return 3 * head[12] * head[13] if head.startswith(b"JFIF\0") and len(head) >= 14 else 0
+
+
+def behind(data: bytes, at: int) -> list[tuple[str, int, int]]:
+    """What follows a picture, by name, place and size: pictures, gain maps, a video, and else data."""
+    found: list[tuple[str, int, int]] = []
     video = data.find(b"ftyp", at) - 4
     while at < len(data):
         if data.startswith(b"\xff\xd8\xff", at):
             end = parse(data, at).end
-            found.append(("gain map" if GAIN_MAP.search(data, at, min(end, at + 2**16)) else "picture", end - at))
+            found.append(("gain map" if GAIN_MAP.search(data, at, min(end, at + 2**16)) else "picture", at, end - at))
         elif at == video:
             end = len(data)
-            found.append(("video behind the picture", end - at))
+            found.append(("video behind the picture", at, end - at))
         else:
             next_picture = data.find(b"\xff\xd8\xff", at)
             places = [p for p in (next_picture, video) if p >= at]
             end = min(places, default=len(data))
             if data[at:end].strip(PADDING):
-                found.append(("data behind the picture", end - at))
+                found.append(("data behind the picture", at, end - at))
         at = max(end, at + 1)
     return found

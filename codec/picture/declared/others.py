@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 
 from codec import kinds
+from codec.picture.declared import photoshop
 from codec.picture.declared.record import Declared, cut, further
 
+TGA_FOOTER = b"TRUEVISION-XFILE.\0"
 MOST = 100_000  # chunks of a WebP, elements of an icon
 WEBP_CHUNKS = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"EXIF", b"XMP ")
 VIDEO = (b"qt  ", b"isom", b"mp41", b"mp42", b"M4V ", b"3gp4", b"3gp5", b"iso2", b"avc1", b"dash")
@@ -67,10 +69,15 @@ def name(data: bytes) -> str:
 def psd(data: bytes) -> Declared:
     """Adobe Photoshop File Formats Specification: header, layers."""
     channels, _, _, bits, mode = struct.unpack_from(">HIIHH", data, 12)
-    at, extras = 26, []
+    at, extras, xmp = 26, [], None
     for title in ("palette", "Photoshop resources", "Photoshop layers"):
         size = struct.unpack_from(">Q" if data[4:6] == b"\0\2" and title == "Photoshop layers" else ">I", data, at)[0]
-        if title == "Photoshop layers" and size:
+        if title == "Photoshop resources":
+            inside = data[at + 4 : at + 4 + size]
+            xmp = dict(photoshop.resources(inside)).get(photoshop.XMP)
+            size_of_others = sum(photoshop.others(inside))
+            extras += [(title, size_of_others)] if size_of_others else []
+        elif title == "Photoshop layers" and size:
             extras.append((title, size))
         at += 4 + size
     fault = ""
@@ -80,7 +87,32 @@ def psd(data: bytes) -> Declared:
         fault = f"it is {'multichannel' if mode == 7 else 'duotone'}, which Pillow does not read"
     elif data[4:6] == b"\0\2":
         fault = "it is a large document (PSB), which Pillow does not read; save it as .tif"
-    return Declared("PSD", bits, channels=channels, extras=tuple(extras), fault=fault)
+    return Declared("PSD", bits, channels=channels, xmp=xmp, extras=tuple(extras), fault=fault)
+
+
+def dds(data: bytes) -> Declared:
+    """Faces of a cube, slices of a volume, pictures of an array; Pillow takes the first (Direct3D's DDS_HEADER)."""
+    depth = struct.unpack_from("<I", data, 24)[0]
+    kind, more = struct.unpack_from("<4s20xI", data, 84)[0], struct.unpack_from("<I", data, 112)[0]
+    count = struct.unpack_from("<I", data, 140)[0] if kind == b"DX10" else 1
+    cube = kind == b"DX10" and struct.unpack_from("<I", data, 136)[0] & 4
+    count = max(1, count) * (6 if cube or more & 0x200 else 1) * (max(1, depth) if more & 0x200000 else 1)
+    size = max(0, len(data) - (148 if kind == b"DX10" else 128))
+    extras = (further(count, size - size // count),) if count > 1 else ()
+    return Declared("DDS", pictures=count, extras=extras)
+
+
+def tga(data: bytes) -> Declared:
+    """The extension area (author, comment, date, thumbnail) and the developer area of a TGA of version 2."""
+    extension, developer = struct.unpack_from("<II", data, len(data) - 26)
+    extras = []
+    if 18 <= extension <= len(data) - 495 and (
+        filled := len(data[extension + 2 : extension + 470].replace(b"\0", b""))
+    ):
+        extras.append(("TGA extension area", filled))
+    if 18 <= developer < len(data) - 26:
+        extras.append(("TGA developer area", len(data) - 26 - developer))
+    return Declared("TGA", extras=tuple(extras))
 
 
 def ico(data: bytes) -> Declared:

@@ -119,7 +119,7 @@ def flaw_of(data: bytes, chunk: Chunk) -> str:
 
 
 def inflates(packed: bytes, limit: int) -> bool:
-    """Whether a method byte and a zlib stream give at most `limit` bytes, which Pillow would refuse a picture for."""
+    """Whether a method byte and a whole zlib stream give at most `limit` bytes, Pillow's own limit."""
     if packed[:1] != b"\0":
         return False
     stream = zlib.decompressobj()
@@ -127,7 +127,7 @@ def inflates(packed: bytes, limit: int) -> bool:
         stream.decompress(packed[1:], limit)
     except zlib.error:
         return False
-    return not stream.unconsumed_tail
+    return stream.eof
 
 
 def names(dropped: Counter[str]) -> list[str]:

@@ -9,6 +9,7 @@ from codec.picture.declared.record import Declared, further
 BLANK = rb"(?:\s|#[^\r\n]{0,1000}[\r\n])+"
 BITMAP = re.compile(rb"P4" + BLANK + rb"(\d{1,9})" + BLANK + rb"(\d{1,9})\s")
 PICTURE = re.compile(rb"P([56])" + BLANK + rb"(\d{1,9})" + BLANK + rb"(\d{1,9})" + BLANK + rb"(\d{1,5})\s")
+COMMENT = re.compile(rb"#([^\r\n]*)")
 LONGEST = 4096  # bytes of a header
 MOST = 1000  # pictures that are counted
 
@@ -25,11 +26,15 @@ def declare(data: bytes) -> Declared:
         if data[at : at + 1].isspace() and data[at + 1 : at + 2] == b"P":
             at += 1
     extras = []
+    header = PICTURE.match(data, 0, LONGEST) or BITMAP.match(data, 0, LONGEST)
+    if header and (comments := b"".join(COMMENT.findall(header[0]))):
+        extras.append(("comment", len(comments)))
     if count > 1:
         extras.append(further(count, at - first))
     if count and len(data) > at and data[at:].strip():
         extras.append(("data behind the picture", len(data) - at))
-    return Declared("PPM", bits, pictures=max(1, count), extras=tuple(extras))
+    fault = "it has three float samples, which Pillow does not read; convert it to .tif" if data[:2] == b"PF" else ""
+    return Declared("PPM", bits, fault=fault, pictures=max(1, count), extras=tuple(extras))
 
 
 def measure(data: bytes, at: int) -> tuple[int, int] | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+FURTHER = re.compile(r"(\d+ )?further pictures?")  # the names that `further` gives
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import { LatError, decode, info, toCanvas, toPNG } from "./lat/lat.js";
 import { View } from "./view.js";
 
+/** @type {(id: string) => any} */
 const $ = (id) => document.getElementById(id);
 const view = new View();
 const pictures = []; // { name, bytes, width, height, canvas, decoded: what lat.js gave, null of other formats, model }

@@ -19,7 +19,9 @@ self.addEventListener("install", (event) => {
 self.addEventListener("activate", (event) => {
   const clean = async () => {
     const names = await caches.keys();
-    await Promise.all(names.filter((name) => /^lat-/.test(name) && ![CACHE, MODELS].includes(name)).map((name) => caches.delete(name)));
+    await Promise.all(
+      names.filter((name) => /^lat-/.test(name) && ![CACHE, MODELS].includes(name)).map((name) => caches.delete(name)),
+    );
     await self.clients.claim();
   };
   event.waitUntil(clean());

@@ -7,7 +7,7 @@ export class View {
   #stage = document.getElementById("stage");
   #plane = document.getElementById("plane");
   #split = document.getElementById("split");
-  #zoom = document.getElementById("zoom");
+  #zoom = /** @type {HTMLOutputElement} */ (document.getElementById("zoom"));
   #size = [1, 1]; // of the picture, in its pixels
   #at = { x: 0, y: 0, scale: 1 }; // of the plane, in CSS pixels
   #share = 50; // of the stage that is left of the slider, in percent
@@ -20,7 +20,7 @@ export class View {
     this.#stage.addEventListener("pointerdown", (event) => this.#down(event));
     this.#stage.addEventListener("pointermove", (event) => this.#move(event));
     for (const kind of ["pointerup", "pointercancel"])
-      this.#stage.addEventListener(kind, (event) => this.#pointers.delete(event.pointerId));
+      this.#stage.addEventListener(kind, (/** @type {PointerEvent} */ event) => this.#pointers.delete(event.pointerId));
     this.#stage.addEventListener("dblclick", () => (this.#fitted ? this.actual() : this.fit()));
     this.#split.addEventListener("pointerdown", (event) => {
       event.stopPropagation();
@@ -149,8 +149,14 @@ export class View {
     const { clientWidth, clientHeight } = this.#stage;
     const { scale } = this.#at;
     const [w, h] = this.#size.map((side) => side * scale);
-    const x = (this.#at.x = Math.max(Math.min(60, clientWidth / 2) - w, Math.min(clientWidth - Math.min(60, clientWidth / 2), this.#at.x)));
-    const y = (this.#at.y = Math.max(Math.min(60, clientHeight / 2) - h, Math.min(clientHeight - Math.min(60, clientHeight / 2), this.#at.y)));
+    const x = (this.#at.x = Math.max(
+      Math.min(60, clientWidth / 2) - w,
+      Math.min(clientWidth - Math.min(60, clientWidth / 2), this.#at.x),
+    ));
+    const y = (this.#at.y = Math.max(
+      Math.min(60, clientHeight / 2) - h,
+      Math.min(clientHeight - Math.min(60, clientHeight / 2), this.#at.y),
+    ));
     Object.assign(this.#plane.style, { width: `${w}px`, height: `${h}px`, transform: `translate(${x}px, ${y}px)` });
     this.#plane.classList.toggle("close", scale * devicePixelRatio > 2);
     this.#zoom.value = `${(100 * scale * devicePixelRatio).toFixed(0)} %`;
@@ -158,6 +164,6 @@ export class View {
     document.getElementById("left").style.clipPath = this.#split.hidden ? "" : `inset(0 ${w - cut}px 0 0)`;
     document.getElementById("right").style.clipPath = `inset(0 0 0 ${cut}px)`;
     this.#split.style.left = `${this.#share}%`;
-    this.#split.setAttribute("aria-valuenow", Math.round(this.#share));
+    this.#split.setAttribute("aria-valuenow", String(Math.round(this.#share)));
   }
 }

@@ -18,14 +18,22 @@ export function meet(a, b) {
 
 /** The latents that a rectangle of pixels lies on. */
 export const latentsUnder = (b) =>
-  box(Math.floor(b.left / LATENT), Math.floor(b.top / LATENT), Math.ceil(b.right / LATENT), Math.ceil(b.bottom / LATENT));
+  box(
+    Math.floor(b.left / LATENT),
+    Math.floor(b.top / LATENT),
+    Math.ceil(b.right / LATENT),
+    Math.ceil(b.bottom / LATENT),
+  );
 
 /** Latents of a tile, by its place in raster order. */
 export function tileBox(header, index) {
   const across = gridOf(header)[0];
   const left = (index % across) * header.tile;
   const top = Math.floor(index / across) * header.tile;
-  return meet(box(left, top, left + header.tile, top + header.tile), latentsUnder(box(0, 0, header.width, header.height)));
+  return meet(
+    box(left, top, left + header.tile, top + header.tile),
+    latentsUnder(box(0, 0, header.width, header.height)),
+  );
 }
 
 /** Names of the cells that a rectangle of pixels reaches into. */

@@ -28,8 +28,7 @@ export function readVarint(bytes, at) {
   throw new FormatError("a number is written with too many bytes");
 }
 
-export const readUint32 = (bytes, at) =>
-  new DataView(bytes.buffer, bytes.byteOffset + at, 4).getUint32(0, true);
+export const readUint32 = (bytes, at) => new DataView(bytes.buffer, bytes.byteOffset + at, 4).getUint32(0, true);
 
 const hex = (bytes) => [...bytes].map((b) => b.toString(16).padStart(2, "0")).join("");
 
@@ -41,7 +40,8 @@ function readHeader(payload) {
   if (payload.length < 4) throw new TruncatedError("HEAD: payload too short");
   if (payload[0] !== 1)
     throw new FormatError(`HEAD: format version ${payload[0]}, this reader knows 1; a newer one may read it`);
-  if (payload[3]) throw new FormatError(`HEAD: unknown required flags 0x${hex([payload[3]])}; a newer reader knows them`);
+  if (payload[3])
+    throw new FormatError(`HEAD: unknown required flags 0x${hex([payload[3]])}; a newer reader knows them`);
   const numbers = [];
   let at = 4;
   for (let i = 0; i < 4; i++) {
@@ -62,7 +62,8 @@ function readHeader(payload) {
 
 /** LOSS -> { left, top, right, bottom, masked, stream }: a rectangle of pixels, and the VP8L stream that it is. */
 function readPatch(payload, { width, height }) {
-  if (!payload.length || payload[0] > 1) throw new FormatError("LOSS: unknown kind of patch; a newer reader may know it");
+  if (!payload.length || payload[0] > 1)
+    throw new FormatError("LOSS: unknown kind of patch; a newer reader may know it");
   const [left, afterLeft] = readVarint(payload, 1);
   const [top, at] = readVarint(payload, afterLeft);
   const stream = payload.subarray(at);
@@ -106,7 +107,8 @@ function* chunks(bytes) {
     if (at + 4 > bytes.length)
       throw new TruncatedError(`file ends at byte ${bytes.length}, before its DATA: it was cut short`);
     const kind = String.fromCharCode(...bytes.subarray(at, at + 4));
-    if (!/^[A-Za-z_]{4}$/.test(kind)) throw new FormatError(`byte ${at}: no chunk type; the file is damaged from here on`);
+    if (!/^[A-Za-z_]{4}$/.test(kind))
+      throw new FormatError(`byte ${at}: no chunk type; the file is damaged from here on`);
     const [length, start] = readVarint(bytes, at + 4);
     const end = start + length + 4;
     if (end > bytes.length)
@@ -174,11 +176,13 @@ function split(header, index, data, patched) {
     throw new FormatError(`DATA of ${data.length} bytes cannot hold ${across} × ${down} tiles`);
   if (count === 1) {
     if (index) throw new FormatError("INDX in a file of one tile");
-    if (data.length && data.length < MIN_TILE_BYTES) throw new FormatError(`tile 0 of ${data.length} bytes is impossible`);
+    if (data.length && data.length < MIN_TILE_BYTES)
+      throw new FormatError(`tile 0 of ${data.length} bytes is impossible`);
     return { tiles: [data], crcs: null };
   }
   if (!index) throw new FormatError(`no INDX although the picture has ${across} × ${down} tiles`);
-  if (index.length < 5 * count) throw new FormatError(`INDX of ${index.length} bytes cannot list ${across} × ${down} tiles`);
+  if (index.length < 5 * count)
+    throw new FormatError(`INDX of ${index.length} bytes cannot list ${across} × ${down} tiles`);
   const tiles = [];
   const crcs = [];
   let at = 0;
@@ -188,7 +192,8 @@ function split(header, index, data, patched) {
     if (next + 4 > index.length) throw new TruncatedError("INDX ends inside an entry");
     crcs.push(readUint32(index, next));
     at = next + 4;
-    if (size < MIN_TILE_BYTES && (size || crcs.at(-1) || !patched)) throw new FormatError(`tile ${tiles.length} of ${size} bytes is impossible`);
+    if (size < MIN_TILE_BYTES && (size || crcs.at(-1) || !patched))
+      throw new FormatError(`tile ${tiles.length} of ${size} bytes is impossible`);
     if (start + size > data.length) throw new FormatError("INDX lists more bytes than DATA has");
     tiles.push(data.subarray(start, start + size));
     start += size;
@@ -200,6 +205,8 @@ function split(header, index, data, patched) {
 /** Bytes of one tile, checked. Throws ChecksumError. */
 export function tileBytes({ tiles, crcs }, index) {
   if (crcs && crc32(tiles[index]) !== crcs[index])
-    throw new ChecksumError(`tile ${index}: checksum mismatch, its ${tiles[index].length} bytes were altered after writing`);
+    throw new ChecksumError(
+      `tile ${index}: checksum mismatch, its ${tiles[index].length} bytes were altered after writing`,
+    );
   return tiles[index];
 }

@@ -12,8 +12,11 @@ import { readTile } from "./tile.js";
  *
  * network: null for a lossless file. `seconds` adds up what the stages took. Throws LatError and its kinds; with
  * onError(index, error), damage is reported, and painted flat; index is null where no tile can be named.
+ *
+ * @param {{ onError?: (index: number | null, error: Error) => void, seconds?: Record<string, number> }} [options]
  */
-export async function* decodeTiles(parsed, region, network, { onError, seconds = {} } = {}) {
+export async function* decodeTiles(parsed, region, network, options = {}) {
+  const { onError, seconds = {} } = options;
   const { header } = parsed;
   const patches = new Patches(parsed, onError);
   const learned = network && new Learned(parsed, region, network, onError, seconds);
@@ -52,7 +55,10 @@ class Learned {
   #leaving = new Map(); // by tile, those that are not needed any more after it
 
   constructor(parsed, region, network, onError, seconds) {
-    Object.assign(this, { parsed, network, onError, seconds });
+    this.parsed = parsed;
+    this.network = network;
+    this.onError = onError;
+    this.seconds = seconds;
     const { header } = parsed;
     this.bounds = latentsUnder(box(0, 0, header.width, header.height));
     this.under = latentsUnder(region);
@@ -82,7 +88,8 @@ class Learned {
     for (const index of needed) {
       if (this.#decoded.has(index)) continue;
       this.#decoded.set(index, await this.#latents(index));
-      const last = tilesIn(header, meet(grow(tileBox(header, index), this.network.reach, this.bounds), this.under)).at(-1);
+      const reached = meet(grow(tileBox(header, index), this.network.reach, this.bounds), this.under);
+      const last = tilesIn(header, reached).at(-1);
       this.#leaving.set(last, [...(this.#leaving.get(last) ?? []), index]);
     }
   }
@@ -156,6 +163,5 @@ function cut(rgb, { left, top, right, bottom }, stride, mode) {
 /** Copy a rectangle of a tile's alpha, of rows `stride` long. */
 function setAlpha(pixels, alpha, { left, top, right, bottom }, stride) {
   let k = 3;
-  for (let y = top; y < bottom; y++)
-    for (let x = left; x < right; x++, k += 4) pixels[k] = alpha[y * stride + x];
+  for (let y = top; y < bottom; y++) for (let x = left; x < right; x++, k += 4) pixels[k] = alpha[y * stride + x];
 }

@@ -39,6 +39,8 @@ export class Decoder {
   /**
    * threads: default all cores, up to 4; without cross-origin isolation it is one. gpu: false keeps off WebGPU, true
    * takes it for small pictures too, and where software stands in for the GPU.
+   *
+   * @param {{ threads?: number, gpu?: boolean }} options
    */
   constructor({ threads, gpu } = {}) {
     this.#options = { threads, gpu };
@@ -65,10 +67,19 @@ export class Decoder {
     const inside = meet(wanted, whole);
     const [width, height] = [widthOf(wanted), heightOf(wanted)];
     const { left, top, right, bottom } = wanted;
-    if (![left, top, right, bottom].every(Number.isInteger) || !(width > 0 && height > 0) || widthOf(inside) !== width || heightOf(inside) !== height)
-      throw new LatError(`region ${left}, ${top} … ${right}, ${bottom} is empty or leaves the picture of ${whole.right} × ${whole.bottom}`);
+    if (
+      ![left, top, right, bottom].every(Number.isInteger) ||
+      !(width > 0 && height > 0) ||
+      widthOf(inside) !== width ||
+      heightOf(inside) !== height
+    )
+      throw new LatError(
+        `region ${left}, ${top} … ${right}, ${bottom} is empty or leaves the picture of ${whole.right} × ${whole.bottom}`,
+      );
     if (width * height > maxPixels)
-      throw new LimitError(`${width} × ${height} is more than ${maxPixels} pixels; raise maxPixels if you trust the file`);
+      throw new LimitError(
+        `${width} × ${height} is more than ${maxPixels} pixels; raise maxPixels if you trust the file`,
+      );
     let pixels = null; // allocated after the first tile decodes: a forged header must not cost a gigabyte
     const tiles = {
       tile: (message) => {

@@ -22,7 +22,11 @@ export class Networks {
   #index = null;
   #loaded = new Map();
 
-  /** threads: of the runtime; gpu: true takes a GPU for small pictures too, and software in its place; false none. */
+  /**
+   * threads: of the runtime; gpu: true takes a GPU for small pictures too, and software in its place; false none.
+   *
+   * @param {{ threads?: number, gpu?: boolean }} options
+   */
   constructor({ threads, gpu } = {}) {
     this.#options = { threads: threads ?? Math.min(4, navigator.hardwareConcurrency || 1), gpu };
   }
@@ -45,7 +49,9 @@ export class Networks {
     const model = this.#index[fingerprint];
     if (!model) {
       const names = Object.values(this.#index).map(({ name }) => name);
-      throw new MissingModelError(`written with weights ${fingerprint}, which are not here; here are: ${names.join(", ")}`);
+      throw new MissingModelError(
+        `written with weights ${fingerprint}, which are not here; here are: ${names.join(", ")}`,
+      );
     }
     const threads = globalThis.crossOriginIsolated ? this.#options.threads : 1;
     this.#runtime ??= await runtime("ort.wasm.bundle.min.mjs", threads);
@@ -103,14 +109,19 @@ async function hasGpu(gpu) {
 /** One set of weights, ready to run. */
 export class Network {
   #sessions = {}; // by name: { ort, session }
+  config;
+  reach; // latents beyond its own that a pixel depends on
+  gains; // [row][channel], undo the scaling of ẑ
+  zTables;
+  yTables;
 
   /** files: contents by name, as `lat onnx` writes them. */
   static async create(ort, files) {
     const { config, z_gain, tables } = JSON.parse(new TextDecoder().decode(files["manifest.json"]));
     const network = new Network();
     network.config = config;
-    network.reach = Math.ceil(config.dec_blocks / 2); // latents beyond its own that a pixel depends on
-    network.gains = z_gain; // [row][channel], undo the scaling of ẑ
+    network.reach = Math.ceil(config.dec_blocks / 2);
+    network.gains = z_gain;
     network.zTables = new Tables(tables.z);
     const gaussian = tables.y_gaussian;
     network.yTables = [new Tables(tables.y), new Tables([...gaussian, ...tables.y.slice(gaussian.length)])];

@@ -11,8 +11,11 @@ export class Patches {
 
   /** Throws ChecksumError for patches that were altered; with onError(null, error), reports them. */
   constructor({ header, patches, damaged }, onError) {
-    Object.assign(this, { header, onError });
-    this.#byCell = new Map(patches.map((patch) => [cellsUnder({ ...patch, right: patch.left + 1, bottom: patch.top + 1 })[0], patch]));
+    this.header = header;
+    this.onError = onError;
+    this.#byCell = new Map(
+      patches.map((patch) => [cellsUnder({ ...patch, right: patch.left + 1, bottom: patch.top + 1 })[0], patch]),
+    );
     for (const sentence of damaged) this.#report(null, new ChecksumError(sentence));
   }
 
@@ -45,7 +48,8 @@ export class Patches {
     try {
       return await decoded(patch);
     } catch (error) {
-      this.#report(tilesIn(this.header, latentsUnder({ ...patch, right: patch.left + 1, bottom: patch.top + 1 }))[0], error);
+      const corner = latentsUnder({ ...patch, right: patch.left + 1, bottom: patch.top + 1 });
+      this.#report(tilesIn(this.header, corner)[0], error);
       return null;
     }
   }
@@ -90,6 +94,7 @@ function webp(stream) {
 }
 
 async function byImageDecoder(data) {
+  /** @type {any} premultiplyAlpha left the standard, and browsers of before need it */
   const options = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
   const decoder = new ImageDecoder({ data, type: "image/webp", ...options });
   const { image } = await decoder.decode();
@@ -107,6 +112,7 @@ async function byImageDecoder(data) {
 
 /** For browsers without ImageDecoder. Exact but for colours under partial alpha, which a canvas rounds. */
 async function byCanvas(data) {
+  /** @type {ImageBitmapOptions} */
   const options = { premultiplyAlpha: "none", colorSpaceConversion: "none" };
   const bitmap = await createImageBitmap(new Blob([data], { type: "image/webp" }), options);
   const { width, height } = bitmap;

@@ -100,7 +100,11 @@ export async function toPNG(picture, { exif = true } = {}) {
 /** EXIF without the "Exif\0\0" that JPEG puts before it. */
 const tiffOf = (exif) => (String.fromCharCode(...exif.subarray(0, 4)) === "Exif" ? exif.subarray(6) : exif);
 
-/** Orientation 1 … 8 of { exif, xmp }, as EXIF, or else XMP, has it: 1, upright, where neither says a valid one. */
+/**
+ * Orientation 1 … 8 of { exif, xmp }, as EXIF, or else XMP, has it: 1, upright, where neither says a valid one.
+ *
+ * @param {{ exif?: Uint8Array, xmp?: Uint8Array }} metadata
+ */
 export function orientationOf({ exif, xmp }) {
   const found = exif && ofExif(tiffOf(exif));
   if (found) return found;

@@ -5,7 +5,12 @@ import { readUint32, readVarint } from "./container.js";
 import { DesyncError, FormatError } from "./errors.js";
 import { SymbolReader } from "./rans.js";
 
-const GROUP_OF_PASS = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 3, 0, 1], [1, 0, 3, 2]]; // [pass][position]
+const GROUP_OF_PASS = [
+  [0, 1, 2, 3],
+  [3, 2, 1, 0],
+  [2, 3, 0, 1],
+  [1, 0, 3, 2],
+]; // [pass][position]
 const LEVELS = 63; // the last table
 const LIMIT = 4095; // of what enters a layer
 

@@ -11,6 +11,9 @@ let networks = null;
 let queue = Promise.resolve();
 const cancelled = new Set();
 
+/** @type {(message: object, transfer?: Transferable[]) => void} a worker's, which the types of pages do not know */
+const post = /** @type {any} */ (postMessage);
+
 onmessage = ({ data }) => {
   if (data.options) networks = new Networks(data.options);
   else if (data.cancel) cancelled.add(data.id);
@@ -19,9 +22,10 @@ onmessage = ({ data }) => {
 
 async function work({ id, bytes, region, tolerant }) {
   const start = performance.now();
+  /** @type {Record<string, number>} */
   const seconds = { load: 0, latents: 0, pixels: 0, patches: 0 };
   let rested = start;
-  const onError = tolerant && ((index, error) => postMessage({ id, kind: "damaged", index, error: plain(error) }));
+  const onError = tolerant && ((index, error) => post({ id, kind: "damaged", index, error: plain(error) }));
   try {
     if (!cancelled.has(id)) {
       const parsed = parse(bytes);
@@ -35,13 +39,13 @@ async function work({ id, bytes, region, tolerant }) {
           rested = performance.now();
         }
         if (cancelled.has(id)) break;
-        postMessage({ id, kind: "tile", ...tile }, [tile.pixels.buffer]);
+        post({ id, kind: "tile", ...tile }, [tile.pixels.buffer]);
       }
     }
     seconds.all = (performance.now() - start) / 1000;
-    postMessage({ id, kind: "done", seconds });
+    post({ id, kind: "done", seconds });
   } catch (error) {
-    postMessage({ id, kind: "failed", error: plain(error) });
+    post({ id, kind: "failed", error: plain(error) });
   }
   cancelled.delete(id);
 }

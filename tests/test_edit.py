@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from codec import edit
+from codec.edit.membrane import membrane
 from codec.errors import LatError
-from codec.latent import fill
 from tests.conftest import psnr
 
 
@@ -19,7 +20,7 @@ def small(photo) -> np.ndarray:
 def test_a_filled_hole_leaves_the_rest_alone_and_beats_its_mean(small):
     gains = []  # of one hole −2 … +12 dB: it takes many to tell
     for x, y in itertools.product(range(16, 208, 32), range(16, 128, 32)):
-        filled = np.asarray(fill.fill(small, (x, y, x + 16, y + 16)))
+        filled = np.asarray(edit.fill(small, (x, y, x + 16, y + 16)))
         inside = np.zeros(small.shape[:2], bool)
         inside[y : y + 16, x : x + 16] = True
         assert np.array_equal(filled[~inside], small[~inside])
@@ -32,38 +33,38 @@ def test_a_membrane_is_flat_between_equal_borders_and_even_between_two():
     values, missing = np.full((40, 61, 1), 7.0, np.float32), np.zeros((40, 61), bool)
     missing[5:30, 10:60] = True
     values[missing] = 99
-    assert np.abs(fill.membrane(values, missing) - 7).max() < 1e-3
+    assert np.abs(membrane(values, missing) - 7).max() < 1e-3
     ramp = np.broadcast_to(np.arange(33, dtype=np.float32)[None, :, None], (20, 33, 1))
     missing = np.ones((20, 33), bool)
     missing[:, [0, -1]] = False
-    assert np.abs(fill.membrane(np.where(missing[:, :, None], 0, ramp), missing) - ramp).max() < 0.2
+    assert np.abs(membrane(np.where(missing[:, :, None], 0, ramp), missing) - ramp).max() < 0.2
 
 
 def test_holes_that_cannot_be_filled(small):
     for box, message in [
         ((240, 0, 260, 16), "leaves"),
         ((9, 9, 9, 12), "empty"),
-        ((0, 0, 250, 170), "nothing is known"),
+        ((0, 0, 250, 170), "covers the whole picture"),
     ]:
         with pytest.raises(LatError, match=message):
-            fill.fill(small, box)
+            edit.fill(small, box)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA"])
 def test_outpainting_keeps_the_middle(small, mode):
     image = Image.fromarray(small).convert(mode)
-    grown = fill.outpaint(image, 11)
+    grown = edit.outpaint(image, 11)
     assert grown.mode == mode and grown.size == (272, 192)
     assert np.array_equal(np.asarray(grown)[11:-11, 11:-11], np.asarray(image))
 
 
 def test_a_pasted_patch_has_no_seam(small):
     brighter = np.clip(small[20:80, 30:110].astype(int) + 60, 0, 255).astype(np.uint8)
-    pasted = np.asarray(fill.paste(small, brighter, (30, 20)))
+    pasted = np.asarray(edit.paste(small, brighter, (30, 20)))
     assert np.abs(pasted.astype(int) - small).mean() < 3, "the same place, another light: the light is made to fit"
     outside = np.ones(small.shape[:2], bool)
     outside[20:80, 30:110] = False
     assert np.array_equal(pasted[outside], small[outside])
     with pytest.raises(LatError, match="leaves the picture"):
-        fill.paste(small, brighter, (200, 20))
-    assert fill.paste(Image.fromarray(small).convert("L"), brighter, (0, 0)).mode == "L"
+        edit.paste(small, brighter, (200, 20))
+    assert edit.paste(Image.fromarray(small).convert("L"), brighter, (0, 0)).mode == "L"

@@ -17,7 +17,6 @@ import contextlib
 import json
 import os
 import platform
-import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -31,12 +30,14 @@ import torch
 from codec.runs.files import write_bytes
 from codec.weights import DEFAULT
 
-from .codecs import CODECS, Codec, Lat, build
+from .base import Codec
+from .codecs import CODECS, Lat, build
+from .compressai import weights_files
+from .curves import anchor_curves, bd_rates, means, speeds
 from .machine import peak_mb, processor, timed
-from .metrics import METRICS, bd_rate, scaled
+from .metrics import IN_TABLES, METRICS
 from .photos import load, pictures, spread
 
-QUICK = ("lat", "jpeg", "jpeg420", "webp", "avif-s6", "jxl")
 STORE_SECONDS = 2.0  # rows finished since are lost by a kill
 
 
@@ -64,7 +65,7 @@ def rate_row(path: Path, setting: int) -> dict:
     data = _codec.encode(image, setting)
     original, decoded = np.asarray(image), np.asarray(_codec.decode(data))
     row = {"setting": setting, "bytes": len(data), "bpp": 8 * len(data) / (image.width * image.height)}
-    return row | {name: metric(original, decoded) for name, metric in METRICS.items()}
+    return row | {name: metric.measure(original, decoded) for name, metric in METRICS.items()}
 
 
 def memory_row(path: Path, setting: int, threads: int) -> dict:
@@ -92,94 +93,6 @@ def speed_row(path: Path, setting: int, threads: int, repeats: int) -> dict:
         "decode_s": decode_s,
         "repeats": [encode_repeats, decode_repeats],
     }
-
-
-# Derived from the rows.
-
-
-def means(rows: list[dict]) -> dict[str, list]:
-    """Dataset means per setting, in the order of rising rate."""
-    out: dict[str, list] = {"setting": [], "bpp": []} | {metric: [] for metric in METRICS}
-    groups: dict = {}
-    for row in rows:
-        groups.setdefault(row["setting"], []).append(row)
-    for setting, here in sorted(groups.items(), key=lambda item: sum(r["bpp"] for r in item[1])):
-        out["setting"].append(setting)
-        for key in ("bpp", *METRICS):
-            values = [r[key] for r in here if r.get(key) is not None]
-            out[key].append(float(np.mean(values)) if values else None)
-    return out
-
-
-def speeds(rows: list[dict]) -> dict:
-    """Megapixels a second over all speed rows."""
-    pixels = sum(r["megapixels"] for r in rows)
-    return {f"{way}_mp_per_s": round(pixels / sum(r[f"{way}_s"] for r in rows), 2) for way in ("encode", "decode")}
-
-
-def anchor_curves(folder: Path) -> dict[str, dict]:
-    """Published results in CompressAI's JSON layout, under this package's names of the metrics."""
-    curves = {}
-    for path in sorted(folder.glob("*.json")):
-        results = json.loads(path.read_text())["results"]
-        curve = {"bpp": results["bpp"], "psnr": results.get("psnr-rgb") or results["psnr"]}
-        if similarity := results.get("ms-ssim-rgb") or results.get("ms-ssim"):
-            curve["ms_ssim"] = similarity
-        curves[path.stem] = curve
-    return curves
-
-
-def compare(reference: dict, other: dict, metric: str) -> dict | None:
-    """BD-rate in % of `other` against `reference`, and the range; None where the curves do not meet."""
-    if None in (reference.get(metric) or [None]) or None in (other.get(metric) or [None]):
-        return None
-    curves = [(curve["bpp"], scaled(metric, curve[metric])) for curve in (reference, other)]
-    percent, low, high = bd_rate(*curves[0], *curves[1])
-    return None if np.isnan(percent) else {"percent": round(percent, 2), "range": [round(low, 3), round(high, 3)]}
-
-
-def per_image(reference: list[dict], other: list[dict], metric: str) -> dict | None:
-    """BD-rates picture by picture: their mean and both ends. None where a picture has none."""
-    rates = {}
-    for image in sorted({r["image"] for r in reference} & {r["image"] for r in other}):
-        a, b = (means([r for r in rows if r["image"] == image]) for rows in (reference, other))
-        if found := compare(a, b, metric):
-            rates[image] = found["percent"]
-    if not rates:
-        return None
-    best, worst = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
-    mean = round(statistics.mean(rates.values()), 2)
-    return {"mean": mean, "best": [best, rates[best]], "worst": [worst, rates[worst]], "pictures": len(rates)}
-
-
-def bd_rates(codecs: dict[str, dict], published: dict[str, dict]) -> dict[str, dict]:
-    """[metric][codec][reference]: every codec against all others and the published curves."""
-    tables: dict[str, dict] = {}
-    for metric in METRICS:
-        for name, codec in codecs.items():
-            row = tables.setdefault(metric, {}).setdefault(name, {})
-            for other, reference in codecs.items():
-                if other != name and (found := compare(reference["mean"], codec["mean"], metric)):
-                    row[other] = found | {"per_image": per_image(reference["rows"], codec["rows"], metric)}
-            for other, curve in published.items():
-                if found := compare(curve, codec["mean"], metric):
-                    row[f"published {other}"] = found
-    return tables
-
-
-def compressai_weights(specs: tuple[str, ...]) -> dict[str, dict[int, Path]]:
-    """`mbt2018-mean:4=FILE` and so on -> files by model and quality.
-
-    Raises: click.UsageError.
-    """
-    found: dict[str, dict[int, Path]] = {}
-    for spec in specs:
-        model, _, path = spec.partition("=")
-        name, _, quality = model.partition(":")
-        if not quality.isdigit() or not Path(path).is_file():
-            raise click.UsageError(f"--compressai {spec}: expected MODEL:QUALITY=FILE, as in mbt2018-mean:4=q4.pth")
-        found.setdefault(name, {})[int(quality)] = Path(path)
-    return found
 
 
 class Bench:
@@ -323,8 +236,8 @@ def main(
     timed_pictures: int,
 ) -> None:
     """Measure this codec and its rivals on pictures: real file bytes, quality, seconds."""
-    weights = compressai_weights(specs)
-    names = [*(codecs.split(",") if codecs else QUICK if quick else CODECS), *weights]
+    weights = weights_files(specs)
+    names = [*(codecs.split(",") if codecs else (name for name, c in CODECS.items() if c.quick or not quick)), *weights]
     if unknown := set(names) - set(CODECS) - set(weights):
         raise click.UsageError(f"unknown codec {', '.join(sorted(unknown))}; known: {', '.join(CODECS)}")
     files = pictures(images)
@@ -361,12 +274,12 @@ def main(
 
 
 def print_table(result: dict) -> None:
-    """BD-rates of lat (or of all, where it was not measured) by what eyes see and by PSNR."""
+    """Print the BD-rates of lat, or of all codecs where it was not measured."""
     tables = result["bd_rate"]
     for name in ["lat"] if "lat" in tables["psnr"] else tables["psnr"]:
         for other in tables["psnr"][name]:
-            rates = {metric: tables[metric][name].get(other) for metric in ("ssimulacra2", "ms_ssim", "psnr")}
-            found = [f"{rate['percent']:+.2f} % by {metric}" for metric, rate in rates.items() if rate]
+            rates = {metric: tables[metric][name].get(other) for metric in IN_TABLES}
+            found = [f"{rate['percent']:+.2f} % by {IN_TABLES[metric].label}" for metric, rate in rates.items() if rate]
             click.echo(f"{name} against {other}: {', '.join(found)}")
 
 

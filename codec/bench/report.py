@@ -1,6 +1,6 @@
 """A self-contained page from a bench run: RD curves, BD-rates, speed, and pictures side by side at equal bytes.
 
-    python -m bench.report --result results.json --images DIR --out report.html
+    python -m bench report --result results.json --images DIR --out report.html
 
 No network is needed to read it: the plotting library and the pictures lie inside.
 """
@@ -21,60 +21,21 @@ from plotly.offline import get_plotlyjs
 
 from codec.weights import DEFAULT
 
-from .codecs import CODECS, Codec
-from .metrics import LABELS, METRICS, psnr, scaled
+from .base import GREY, Codec
+from .codecs import CODECS, PUBLISHED
+from .metrics import METRICS, psnr, scaled
 from .photos import pictures, spread
 
-NAMES = {
-    "lat": "lat",
-    "lat-best": "lat best",
-    "jpeg": "JPEG 4:4:4",
-    "jpeg420": "JPEG 4:2:0",
-    "jpegli": "JPEG by jpegli",
-    "webp": "WebP 4:2:0",
-    "avif-s4": "AVIF 4:4:4, speed 4",
-    "avif-s6": "AVIF 4:4:4, speed 6",
-    "avif-psnr": "AVIF 4:4:4, speed 4, for PSNR",
-    "jxl": "JPEG XL, effort 7",
-    "heic": "HEIC 4:4:4",
-    "heic-psnr": "HEIC 4:4:4, for PSNR",
-    "jpeg2000": "JPEG 2000",
-    "vvc420": "VVC 4:2:0",
-}
-COLOURS = {
-    "lat": "#e4572e",
-    "lat-best": "#8f2410",
-    "jpeg": "#2e86ab",
-    "jpeg420": "#6bb3cf",
-    "jpegli": "#1f5f8b",
-    "webp": "#7a9e3a",
-    "avif-s4": "#7b3fb5",
-    "avif-s6": "#b58be0",
-    "avif-psnr": "#4b1f80",
-    "jxl": "#f3a712",
-    "heic": "#1b998b",
-    "heic-psnr": "#0e5f56",
-    "jpeg2000": "#8d6a4f",
-    "vvc420": "#c2408b",
-}
-LEADING = "ssimulacra2"  # the metric of the headline: people compress for people
+LEADING = next(iter(METRICS))  # the metric of the headline
 OURS = ("lat-best", "lat")
-OTHER_COLOUR = "#7d8590"
-PUBLISHED = {  # drawn dotted where the run was given them
-    "bpg_444_x265_ycbcr": "BPG 4:4:4, published",
-    "compressai-mbt2018-mean_mse_cuda": "mbt2018-mean, published",
-    "vtm": "VVC (VTM), published",
-}
-RANGES = {"psnr": [25, 42], "psnr_y": [26, 46], "ms_ssim": [7, 24], "ssimulacra2": [-20, 92]}
-RIVALS = ("jpeg420", "jpegli", "webp", "avif-s6", "jxl", "heic")  # offered in the comparison, where installed
 
 
 def label(name: str) -> str:
-    return NAMES.get(name, name)
+    return CODECS[name].label if name in CODECS else name
 
 
 def colour(name: str) -> str:
-    return COLOURS.get(name, OTHER_COLOUR)
+    return CODECS[name].colour if name in CODECS else GREY
 
 
 def figure(x: str, y: str) -> go.Figure:
@@ -86,11 +47,11 @@ def figure(x: str, y: str) -> go.Figure:
 
 def rd_figure(result: dict, metric: str) -> go.Figure:
     """Dataset means of every codec; those published beside them, dotted."""
-    fig = figure("bits per pixel, whole file", LABELS[metric])
+    fig = figure("bits per pixel, whole file", METRICS[metric].axis)
     order = sorted(result["codecs"], key=lambda name: name in OURS)  # drawn last, it lies on top
     for name in order:
         mean = result["codecs"][name]["mean"]
-        if None in mean[metric]:
+        if None in mean.get(metric, [None]):
             continue
         fig.add_scatter(
             x=mean["bpp"], y=scaled(metric, mean[metric]), name=label(name), mode="lines+markers",
@@ -102,10 +63,10 @@ def rd_figure(result: dict, metric: str) -> go.Figure:
         if metric in curve:
             fig.add_scatter(
                 x=curve["bpp"], y=scaled(metric, curve[metric]), name=shown, mode="lines",
-                line={"dash": "dot", "width": 1.5, "color": OTHER_COLOUR}, visible="legendonly",
+                line={"dash": "dot", "width": 1.5, "color": GREY}, visible="legendonly",
             )  # fmt: skip
     fig.update_xaxes(range=[0, 2.2])
-    fig.update_yaxes(range=RANGES[metric])
+    fig.update_yaxes(range=METRICS[metric].range)
     return fig
 
 
@@ -116,14 +77,14 @@ def jpeg_of(result: dict) -> str | None:
 def against_jpeg(result: dict, metric: str) -> dict[str, float]:
     """BD-rate against the run's JPEG, in %, for every codec that has one; 0 for JPEG."""
     reference = jpeg_of(result)
-    rates = {name: rows.get(reference) for name, rows in result["bd_rate"][metric].items()}
+    rates = {name: rows.get(reference) for name, rows in result["bd_rate"].get(metric, {}).items()}
     return {n: 0.0 if n == reference else rates[n]["percent"] for n in rates if n == reference or rates[n]}
 
 
 def bytes_figure(result: dict, metric: str) -> go.Figure:
     """How many bytes each codec takes for what takes JPEG 100."""
     sizes = dict(sorted(((n, 100 + v) for n, v in against_jpeg(result, metric).items()), key=lambda item: -item[1]))
-    fig = figure(f"bytes at equal {LABELS[metric]}; JPEG = 100", "")
+    fig = figure(f"bytes at equal {METRICS[metric].axis}; JPEG = 100", "")
     fig.add_bar(
         x=list(sizes.values()), y=[label(n) for n in sizes], orientation="h", cliponaxis=False,
         marker={"color": [colour(n) if n in OURS else "#9aa3ad" for n in sizes]},
@@ -137,7 +98,7 @@ def bytes_figure(result: dict, metric: str) -> go.Figure:
 
 def speed_figure(result: dict) -> go.Figure:
     """Speed against BD-rate: a filled mark for decoding, a hollow one for encoding, joined."""
-    fig = figure("MP/s: hollow to encode, filled to decode", f"BD-rate by {LABELS[LEADING]} against JPEG, %")
+    fig = figure("MP/s: hollow to encode, filled to decode", f"BD-rate by {METRICS[LEADING].axis} against JPEG, %")
     for name, percent in against_jpeg(result, LEADING).items():
         codec = result["codecs"][name]
         if "encode_mp_per_s" in codec:
@@ -152,8 +113,8 @@ def speed_figure(result: dict) -> go.Figure:
 
 def bd_table(result: dict) -> str:
     """lat against every rival in each metric; negative: lat needs fewer bytes."""
-    used = [m for m in METRICS if result["bd_rate"][m].get("lat")]
-    columns = [f"{LABELS[m]}" for m in used]
+    used = [m for m in METRICS if result["bd_rate"].get(m, {}).get("lat")]
+    columns = [METRICS[m].axis for m in used]
     columns += ["encodes", "decodes", "memory"]
     head = "".join(f"<th>{c}</th>" for c in ("lat against", *columns))
     body = ""
@@ -203,9 +164,11 @@ def comparisons(model: str, files: list[Path], setting: int) -> list[dict]:
     """Per picture: original, lat, and each rival at lat's bytes; formats that browsers show as the file itself."""
     codecs: dict[str, Codec] = {}
     out = []
-    for name in ("lat", *RIVALS):
+    for name, kind in CODECS.items():
+        if not kind.compared:
+            continue
         try:
-            codecs[name] = CODECS[name](model)
+            codecs[name] = kind(model)
         except ImportError:
             continue
     for path in files:
@@ -247,7 +210,7 @@ def page(result: dict, pictures: list[dict]) -> str:
         "FACTS": html.escape(facts),
         "TABLE": bd_table(result),
         "PLOTLY": get_plotlyjs(),
-        "METRICS": script_json({m: LABELS[m] for m in sorted(LABELS, key=lambda m: m != LEADING)}),
+        "METRICS": script_json({name: metric.axis for name, metric in METRICS.items()}),
         "FIGURES": script_json({name: json.loads(fig.to_json()) for name, fig in figures.items()}),
         "PICTURES": script_json(pictures),
     }

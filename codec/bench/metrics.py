@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -44,18 +45,35 @@ def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float | None:
     return float(score(x, y))  # float64 says the same to 0.001 and takes three times as long
 
 
-METRICS = {"psnr": psnr, "psnr_y": psnr_y, "ms_ssim": ms_ssim, "ssimulacra2": ssimulacra2}
-LABELS = {
-    "psnr": "PSNR of RGB, dB",
-    "psnr_y": "PSNR of Y, dB",
-    "ms_ssim": "MS-SSIM, dB",
-    "ssimulacra2": "SSIMULACRA 2",
+def decibels(similarity: float) -> float:
+    """−10·log10(1 − similarity): differences near 1 show."""
+    return -10 * float(np.log10(max(1e-10, 1 - similarity)))
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of quality and all that tables, charts and pages say about it."""
+
+    measure: Callable[[np.ndarray, np.ndarray], float | None]  # of uint8 (H, W, 3) arrays; None: picture too small
+    label: str  # in tables
+    axis: str  # with its unit
+    range: tuple[float, float]  # of that axis
+    scale: Callable[[float], float] = float  # from what rows hold to what curves are drawn and integrated over
+    in_tables: bool = True  # part of the pages' tables and of what the command prints
+
+
+METRICS = {  # the first is the report's headline: people compress for people
+    "ssimulacra2": Metric(ssimulacra2, "SSIMULACRA 2", "SSIMULACRA 2", (-20, 92)),
+    "ms_ssim": Metric(ms_ssim, "MS-SSIM", "MS-SSIM, dB", (7, 24), decibels),
+    "psnr": Metric(psnr, "PSNR", "PSNR of RGB, dB", (25, 42)),
+    "psnr_y": Metric(psnr_y, "PSNR of Y", "PSNR of Y, dB", (26, 46), in_tables=False),
 }
+IN_TABLES = {name: metric for name, metric in METRICS.items() if metric.in_tables}
 
 
-def scaled(metric: str, values: Sequence[float]) -> list[float]:
-    """Values as curves are drawn and integrated: MS-SSIM as −10·log10(1 − v), where differences near 1 show."""
-    return [-10 * float(np.log10(max(1e-10, 1 - v))) for v in values] if metric == "ms_ssim" else list(values)
+def scaled(metric: str, values: Sequence[float | None]) -> list[float]:
+    """Values as curves are drawn and integrated; NaN where nothing was measured."""
+    return [float("nan") if value is None else METRICS[metric].scale(value) for value in values]
 
 
 def bd_rate(

@@ -1,55 +1,35 @@
 """Codecs under test: one short class each, `encode(image, setting) -> bytes` and `decode(bytes) -> image`.
 
-Settings are in order of rising quality. Where a format offers it, chroma is 4:4:4: subsampling would flatter
-this codec in RGB PSNR. A rival whose package is missing raises ImportError from its constructor.
-`tuned` says what the encoder spends its bits for, `suffix` is given where browsers show the format.
+`base.Codec` tells what each of them says about itself. Where a format offers it, chroma is 4:4:4: subsampling would
+flatter this codec in RGB PSNR.
 """
 
 from __future__ import annotations
 
-import functools
 import io
-import itertools
-import struct
 import subprocess
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
 import PIL
-import torch
-import torch.nn.functional as F
 from PIL import Image, features
 
 import codec
 from codec.weights import BEST
 
-
-class Codec(Protocol):
-    """What each of them has."""
-
-    tuned: str
-    settings: tuple
-    version: str
-
-    def __init__(self, model: str): ...
-
-    @property
-    def suffix(self) -> str | None: ...
-
-    def encode(self, image: Image.Image, setting: int) -> bytes: ...
-
-    def decode(self, data: bytes) -> Image.Image: ...
+from .base import GREY, Codec
+from .compressai import CompressAI
 
 
-class Lat:
+class Lat(Codec):
     """This package, as it is by default. Setting: -q."""
 
+    name, label = "lat", "lat"
+    colour = "#e4572e"
+    quick = compared = True
     tune: str | None = None
-    suffix: str | None = None
-    settings: tuple = (0, 5, 12, 20, 28, 35, 43, 50, 58, 65, 73, 80, 88, 95, 100)
+    settings = (0, 5, 12, 20, 28, 35, 43, 50, 58, 65, 73, 80, 88, 95, 100)
 
     def __init__(self, model: str):
         self.codec, self.threads = codec.Codec.load(model, tune=self.tune), 0  # as many as the engine likes
@@ -70,24 +50,31 @@ class Lat:
 class LatBest(Lat):
     """The larger network, whatever weights `lat` has."""
 
+    name, label = "lat-best", "lat -m best"
+    colour = "#8f2410"
+    quick = compared = False
+
     def __init__(self, model: str):
         super().__init__(BEST)
 
 
 class LatPsnr(Lat):
+    name, label = "lat-psnr", "lat --tune psnr"
+    colour = GREY
+    quick = compared = False
     tune = "psnr"
 
 
 class LatBestPsnr(LatBest):
+    name, label = "lat-best-psnr", "lat -m best --tune psnr"
+    colour = GREY
     tune = "psnr"
 
 
-class PillowCodec:
+class PillowCodec(Codec):
     """A format that Pillow writes, its own or a plugin's. Setting: `quality`."""
 
-    tuned = ""
     format = ""
-    suffix: str | None = None
     feature = ""  # Pillow's name of the library behind it
     options: dict = {}
     settings: tuple = (5, 15, 25, 35, 45, 55, 65, 75, 85, 92)
@@ -109,6 +96,9 @@ class PillowCodec:
 class Jpeg(PillowCodec):
     """4:4:4, optimised Huffman tables."""
 
+    name, label = "jpeg", "JPEG 4:4:4"
+    colour = "#2e86ab"
+    quick = True
     tuned = "the eye: the quantisation tables of the standard's Annex K"
     format, feature, options = "JPEG", "libjpeg_turbo", {"subsampling": "4:4:4", "optimize": True}
     suffix = "jpeg"
@@ -118,14 +108,20 @@ class Jpeg(PillowCodec):
 class Jpeg420(Jpeg):
     """As cameras and the web use it."""
 
+    name, label = "jpeg420", "JPEG 4:2:0"
+    colour = "#6bb3cf"
+    compared = True
     options = {"subsampling": "4:2:0", "optimize": True}
 
 
-class Jpegli:
+class Jpegli(Codec):
     """Google's JPEG encoder as its wheel sets it up; any JPEG decoder reads the files."""
 
+    name, label = "jpegli", "JPEG by jpegli"
+    colour = "#1f5f8b"
+    compared = True
     tuned = "the eye: adaptive quantisation by Butteraugli"
-    settings: tuple = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 88, 94)
+    settings = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 88, 94)
     suffix = "jpeg"
 
     def __init__(self, model: str):
@@ -144,6 +140,9 @@ class Jpegli:
 class WebP(PillowCodec):
     """Lossy WebP is 4:2:0 always."""
 
+    name, label = "webp", "WebP 4:2:0"
+    colour = "#7a9e3a"
+    quick = compared = True
     tuned = "the eye, a little: spatial noise shaping at its default of 50"
     format, feature, options = "WEBP", "webp", {"method": 6}
     suffix = "webp"
@@ -151,26 +150,41 @@ class WebP(PillowCodec):
 
 
 class Avif6(PillowCodec):
+    name, label = "avif-s6", "AVIF 4:4:4, speed 6"
+    colour = "#b58be0"
+    quick = compared = True
     tuned = "the eye: libaom's tune=iq, libavif's default since 1.4"
     format, feature, options = "AVIF", "avif", {"speed": 6, "subsampling": "4:4:4"}
     suffix = "avif"
 
 
 class Avif4(Avif6):
+    name, label = "avif-s4", "AVIF 4:4:4, speed 4"
+    colour = "#7b3fb5"
+    quick = compared = False
     options = {"speed": 4, "subsampling": "4:4:4"}
 
 
 class AvifSsim(Avif6):
+    name, label = "avif-ssim", "AVIF 4:4:4, speed 6, tuned for SSIM"
+    colour = GREY
+    quick = compared = False
     tuned = "SSIM: tune=ssim, libavif's default before 1.4"
     options = {"speed": 6, "subsampling": "4:4:4", "advanced": {"tune": "ssim"}}
 
 
 class AvifPsnr(Avif6):
+    name, label = "avif-psnr", "AVIF 4:4:4, speed 4, tuned for PSNR"
+    colour = "#4b1f80"
+    quick = compared = False
     tuned = "PSNR: tune=psnr"
     options = {"speed": 4, "subsampling": "4:4:4", "advanced": {"tune": "psnr"}}
 
 
 class JpegXL(PillowCodec):
+    name, label = "jxl", "JPEG XL, effort 7"
+    colour = "#f3a712"
+    quick = compared = True
     tuned = "the eye: Butteraugli"
     format, options = "JXL", {"effort": 7}
     settings = (5, 15, 30, 45, 60, 70, 80, 88, 94)
@@ -184,6 +198,9 @@ class JpegXL(PillowCodec):
 class Heic(PillowCodec):
     """HEVC intra by x265: the stand-in for BPG."""
 
+    name, label = "heic", "HEIC 4:4:4 (x265)"
+    colour = "#1b998b"
+    compared = True
     tuned = "SSIM: libheif's default of x265's tunes"
     format, options = "HEIF", {"chroma": "444"}
 
@@ -198,6 +215,9 @@ class Heic(PillowCodec):
 
 
 class HeicPsnr(Heic):
+    name, label = "heic-psnr", "HEIC 4:4:4, tuned for PSNR"
+    colour = "#0e5f56"
+    compared = False
     tuned = "PSNR: tune=psnr"
     options = {"chroma": "444", "enc_params": {"tune": "psnr"}}
 
@@ -205,6 +225,8 @@ class HeicPsnr(Heic):
 class Jpeg2000(PillowCodec):
     """Irreversible wavelet. Setting: compression ratio."""
 
+    name, label = "jpeg2000", "JPEG 2000"
+    colour = "#8d6a4f"
     tuned = "PSNR"
     format, feature = "JPEG2000", "jpg_2000"
     options = {"quality_mode": "rates", "irreversible": True, "mct": 1}
@@ -216,12 +238,13 @@ class Jpeg2000(PillowCodec):
         return out.getvalue()
 
 
-class Vvc:
+class Vvc(Codec):
     """VVC intra by vvenc, preset medium, through ffmpeg: 4:2:0 and 10 bits, all that this build offers. Setting: QP."""
 
+    name, label = "vvc420", "VVC 4:2:0 (vvenc)"
+    colour = "#c2408b"
     tuned = "the eye: vvenc's default QPA, after XPSNR"
-    settings: tuple = (47, 42, 37, 32, 27, 22, 17, 12)
-    suffix: str | None = None
+    settings = (47, 42, 37, 32, 27, 22, 17, 12)
 
     def __init__(self, model: str):
         import imageio_ffmpeg
@@ -247,83 +270,17 @@ class Vvc:
         return Image.open(io.BytesIO(self._run(data, ["-f", "vvc"], png))).convert("RGB")
 
 
-@functools.cache
-def complete_torchvision() -> torch.library.Library:
-    """Declare what the registry's torchvision lacks beside a CPU build of torch, or CompressAI's import fails.
-
-    The declarations live as long as the library object does: the cache keeps it.
-    """
-    operators = torch.library.Library("torchvision", "FRAGMENT")
-    for name in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, name):
-            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return operators
-
-
-class CompressAI:
-    """A model of CompressAI's zoo with weights from files. Setting: its quality, 1 to 8.
-
-    CompressAI defines no file, so this one is ours: 9 bytes of sizes, then each string behind its length.
-    """
-
-    tuned = "what its weights were trained for"
-    suffix: str | None = None
-    header = struct.Struct("<B4H")
-
-    def __init__(self, name: str, files: dict[int, Path]):
-        complete_torchvision()
-        try:
-            from compressai.zoo import image_models
-        except RuntimeError as error:
-            raise ImportError(str(error)) from error
-        self.settings: tuple = tuple(sorted(files))
-        self.models = {}
-        for quality in self.settings:
-            model = image_models[name](quality, pretrained=False).eval()
-            model.load_state_dict(torch.load(files[quality], map_location="cpu", weights_only=True))
-            model.update(force=True)
-            self.models[quality] = model
-        self.version = f"compressai {version('compressai')}, {', '.join(p.name for p in files.values())}"
-
-    @torch.inference_mode()
-    def encode(self, image: Image.Image, setting: int) -> bytes:
-        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255
-        x = F.pad(x, (0, -image.width % 64, 0, -image.height % 64), mode="replicate")
-        packed = self.models[setting].compress(x)
-        strings = [s[0] for s in packed["strings"]]
-        lengths = struct.pack(f"<{len(strings)}I", *map(len, strings))
-        return self.header.pack(setting, *packed["shape"], *image.size) + lengths + b"".join(strings)
-
-    @torch.inference_mode()
-    def decode(self, data: bytes) -> Image.Image:
-        setting, *shape, width, height = self.header.unpack_from(data)
-        model, at = self.models[setting], self.header.size
-        count = 1 + hasattr(model, "h_s")
-        lengths = struct.unpack_from(f"<{count}I", data, at)
-        ends = list(itertools.accumulate(lengths, initial=at + 4 * count))
-        strings = [[data[start:end]] for start, end in itertools.pairwise(ends)]
-        x = model.decompress(strings, shape)["x_hat"][0, :, :height, :width]
-        return Image.fromarray((x * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
-
-
-CODECS: dict[str, type[Codec]] = {
-    "lat": Lat,
-    "lat-best": LatBest,
-    "lat-psnr": LatPsnr,
-    "lat-best-psnr": LatBestPsnr,
-    "jpeg": Jpeg,
-    "jpeg420": Jpeg420,
-    "jpegli": Jpegli,
-    "webp": WebP,
-    "avif-s4": Avif4,
-    "avif-s6": Avif6,
-    "avif-ssim": AvifSsim,
-    "avif-psnr": AvifPsnr,
-    "jxl": JpegXL,
-    "heic": Heic,
-    "heic-psnr": HeicPsnr,
-    "jpeg2000": Jpeg2000,
-    "vvc420": Vvc,
+# In the order of tables.
+ALL: tuple[type[Codec], ...] = (
+    Lat, LatBest, LatPsnr, LatBestPsnr, Jpeg, Jpeg420, Jpegli, WebP, Jpeg2000, JpegXL,
+    Avif6, Avif4, AvifSsim, AvifPsnr, Heic, HeicPsnr, Vvc,
+)  # fmt: skip
+CODECS = {codec.name: codec for codec in ALL}
+PUBLISHED = {  # names of curves that others published -> labels
+    "bpg_444_x265_ycbcr": "BPG 4:4:4, published",
+    "compressai-mbt2018-mean_mse_cuda": "mbt2018-mean, published",
+    "vtm": "VVC 4:4:4 (VTM), published",
+    "jpeg": "JPEG, published",
 }
 
 

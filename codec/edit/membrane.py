@@ -1,4 +1,4 @@
-"""What is missing in a picture: the inside of a box, margins around it, the seam of a patch.
+"""Make up what is missing in a picture: the inside of a box, margins around it, the seam of a patch.
 
 In PSNR the best guess at a small hole is a membrane stretched over its border: every pixel is the mean of its four
 neighbours. It beats both inpainting methods of OpenCV, and it beats the model: latents drawn from the context model,
@@ -33,7 +33,7 @@ def fill(image: PictureLike, box: tuple[int, int, int, int]) -> Image.Image:
     height, width = picture.pixels.shape[:2]
     inside, bounds = box_within(box, width, height), Box(0, 0, width, height)
     if inside == bounds:
-        raise LatError("nothing is known of this picture: use sample")
+        raise LatError("the box covers the whole picture: leave some of it to go on from")
     window, pixels = inside.grow(1, bounds), picture.pixels.copy()
     missing = np.zeros((window.height, window.width), bool)
     missing[inside.shift(window.left, window.top).slices] = True
