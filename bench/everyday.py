@@ -251,6 +251,14 @@ def thumbnail_row(codec: Codec, picture: Image.Image) -> dict[str, Any]:
     return row
 
 
+def parts(whole: Image.Image, side: int, count: int) -> Iterator[Image.Image]:
+    """Squares of a picture along its diagonal, as far as they lie in it."""
+    width, height = min(side, whole.width), min(side, whole.height)
+    for number in range(count):
+        left, top = ((whole.width - width) * number // count, (whole.height - height) * number // count)
+        yield whole.crop((left, top, left + width, top + height))
+
+
 @main.command("previews")
 @click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
 @click.option("--megapixels", default=[0.3, 1, 3, 12, 50], multiple=True, type=float, show_default=True)
@@ -262,12 +270,8 @@ def measure_previews(images: Path, megapixels: tuple[float, ...], count: int, ou
     codec, rows = Codec.load(), []
     whole = tiled(images, max(megapixels))
     for size in megapixels:
-        side = round(math.sqrt(size * 1e6))
-        for number in range(count):
-            left, top = ((length - min(side, length)) * number // max(1, count - 1) for length in whole.size)
-            box = (left, top, min(left + side, whole.width), min(top + side, whole.height))
-            rows.append(thumbnail_row(codec, whole.crop(box)))
-            row = rows[-1]
+        for picture in parts(whole, round(math.sqrt(size * 1e6)), count):
+            rows.append(row := thumbnail_row(codec, picture))
             times = ", ".join(f"{name} {seconds * 1000:.1f} ms" for name, seconds in row["seconds"].items())
             click.echo(f"{row['width']} × {row['height']}: preview of {row['preview']:,} bytes, thumbnail {times}")
     out.write_text(json.dumps({"weights": codec.name, "rows": rows}, indent=1) + "\n")
