@@ -32,7 +32,7 @@ def check(weights: Weights) -> None:
     _check_tensors(weights.networks, dict(network_shapes(cfg)), "", "float16")
     _check_tensors(weights.exact, dict(exact_shapes(cfg)), "exact.", "a whole number")
     for name, array in weights.networks.items():
-        largest = LARGEST_GAIN if name.startswith("gain_") else np.finfo(np.float16).max
+        largest = LARGEST_GAIN if name.startswith("gain_") else float(np.finfo(np.float16).max)
         require(_is_within(array, largest), f"{name} has no sound numbers")
     for name in layers(weights.exact):
         _check_sums(weights.exact, name)
