@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -6,6 +7,11 @@ from pathlib import Path
 
 # Most pictures here are tiny: threads that wait for each other cost more than they do. Child processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Runners in the background ignore some signals, and child processes would inherit that.
+for name in ("SIGINT", "SIGHUP"):
+    if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 import numpy as np
 import pytest
