@@ -8,11 +8,6 @@ from pathlib import Path
 # Most pictures here are tiny: threads that wait for each other cost more than they do. Child processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Runners in the background ignore some signals, and child processes would inherit that.
-for name in ("SIGINT", "SIGHUP"):
-    if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
-
 import numpy as np
 import pytest
 import torch
@@ -23,6 +18,11 @@ from codec import Codec
 from codec.command.cli import main
 from codec.concurrency import AtOnce
 from tests import quick
+
+# Runners in the background ignore some signals, and child processes would inherit that.
+for name in ("SIGINT", "SIGHUP"):
+    if (number := getattr(signal, name, None)) and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 ROOT = Path(__file__).parent.parent
 PHOTO = ROOT / "tests" / "photos" / "kodim23.png"
