@@ -9,7 +9,7 @@ from PIL import Image
 from codec import edit
 from codec.edit.membrane import membrane
 from codec.errors import LatError
-from tests.conftest import psnr
+from tests.conftest import lat, psnr
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +68,10 @@ def test_a_pasted_patch_has_no_seam(small):
     with pytest.raises(LatError, match="leaves the picture"):
         edit.paste(small, brighter, (200, 20))
     assert edit.paste(Image.fromarray(small).convert("L"), brighter, (0, 0)).mode == "L"
+
+
+def test_the_commands_answer_to_their_old_names_too(tmp_path):
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "a.png")
+    done = lat("latent", "fill", tmp_path / "a.png", "--box", "8,8,16,16", "-o", tmp_path / "b.png")
+    assert done.returncode == 0, done.stderr
+    assert " fill " not in lat("latent", "--help").stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 
 import click
@@ -325,6 +326,9 @@ def bench(args: tuple[str, ...]) -> None:
 
 for each in (engines, onnx, info, compare, desktop, edit, latent, open_, preview, thumbnail, web):
     main.add_command(each)
+for moved in map(copy, edit.commands.values()):  # `lat latent fill` of scripts that were written before `lat edit`
+    moved.hidden = True
+    latent.add_command(moved)
 
 
 def entry() -> None:
