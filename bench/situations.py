@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -24,38 +23,10 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from bench import pitfalls
 from bench.everyday import scene
-
-Command = list[str | Path]
-TOOLS: dict[str, Callable[[Path, Path], Command]] = {
-    "lat": lambda source, target: [sys.executable, "-m", "codec", "compress", source, "-o", target],
-    "cwebp": lambda source, target: ["cwebp", "-quiet", source, "-o", target],
-    "avifenc": lambda source, target: ["avifenc", source, target],
-    "cjxl": lambda source, target: ["cjxl", "--quiet", source, target],
-}
-SUFFIX = {"lat": ".lat", "cwebp": ".webp", "avifenc": ".avif", "cjxl": ".jxl"}
-
-
-def packed(tool: str, source: Path) -> Path | None:
-    """The file that a tool makes of another one; None where it fails and leaves nothing."""
-    target = source.with_name(source.name + SUFFIX[tool])
-    done = subprocess.run(TOOLS[tool](source, target), capture_output=True)
-    return target if done.returncode == 0 and target.exists() else None
-
-
-def decoded(path: Path) -> Image.Image:
-    """The picture in a packed file, with its metadata."""
-    back = path.with_name(f"back{Path(path.stem).suffix}")  # djxl restores a JPEG as a JPEG
-    tools: dict[str, Command] = {
-        ".lat": [sys.executable, "-m", "codec", "decompress", path, "-o", back],
-        ".jxl": ["djxl", path, back],
-    }
-    if path.suffix in tools:
-        subprocess.run(tools[path.suffix], check=True, capture_output=True)
-        path = back
-    image = Image.open(path)
-    image.load()
-    return image
+from bench.rivals import SUFFIX, TOOLS, Command, decoded, pack_half, packed, version
+from codec import weights
 
 
 def collision(tool: str, folder: Path) -> str:
@@ -75,7 +46,7 @@ def cut(tool: str, folder: Path) -> str:
     scene(300, 200).save(folder / "whole.jpg")
     data = (folder / "whole.jpg").read_bytes()
     (folder / "cut.jpg").write_bytes(data[: len(data) // 2])
-    return "half grey, exit 0" if packed(tool, folder / "cut.jpg") else "refused"
+    return pack_half(tool, folder / "cut.jpg")
 
 
 def existing(tool: str, folder: Path) -> str:
@@ -162,7 +133,10 @@ def long_name(tool: str, folder: Path) -> str:
     return "works" if packed(tool, source) else "fails"
 
 
-SITUATIONS = (collision, existing, cut, private, turned, hidden, grey16, linear, copyright_text, long_name)
+SITUATIONS = (
+    *(collision, existing, cut, private, turned, hidden, grey16, linear, copyright_text, long_name),
+    *pitfalls.SITUATIONS,
+)
 
 
 @click.command()
@@ -181,15 +155,9 @@ def main(out: Path) -> None:
                     row[tool] = "cannot be decoded"
         click.echo(f"{situation.__doc__} {row}")
     versions = {tool: version(tool) for tool in tools}
-    text = json.dumps({"versions": versions, "rows": rows}, indent=1, ensure_ascii=False)
+    result = {"weights": weights.newest(weights.DEFAULT), "versions": versions, "rows": rows}
+    text = json.dumps(result, indent=1, ensure_ascii=False)
     out.write_text(text + "\n", encoding="utf-8")
-
-
-def version(tool: str) -> str:
-    asked = {"lat": [sys.executable, "-m", "codec", "--version"], "cwebp": ["cwebp", "-version"]}
-    command = asked.get(tool, [tool, "--version"])
-    said = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()[0]
-    return " ".join(said.split()[:4]).split(" (")[0].removesuffix(",")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import bench.engines
 import bench.everyday
 import bench.graphics
 import bench.latents
+import bench.pitfalls
 import bench.situations
 import bench.web
 from bench import pages, tables
@@ -31,7 +32,7 @@ from codec.errors import LatError
 from codec.train import loop
 from tests.conftest import PHOTO, ROOT, drawn, lat
 
-WITHOUT_NETWORKS = {"fill", "grid", "published", "situations"}  # tables
+WITHOUT_NETWORKS = {"fill", "grid", "published"}  # tables
 ELSEWHERE = {"judges", "sheet", "run", "ranges", "heldout", "retouch", "restore", "patterns"}  # test_judges, …
 
 
@@ -292,7 +293,15 @@ def test_inputs_are_checked(tmp_path, monkeypatch, capsys):
 
 
 def test_situations(out, monkeypatch):
-    monkeypatch.setattr(bench.situations, "SITUATIONS", (bench.situations.collision, bench.situations.private))
+    tried = (bench.situations.collision, bench.situations.private, bench.pitfalls.jpeg_name)
+    monkeypatch.setattr(bench.situations, "SITUATIONS", tried)
     monkeypatch.setattr(bench.situations.shutil, "which", lambda tool: None)
     rows = outcome(out, "situations")["rows"]
-    assert [row["lat"] for row in rows.values()] == ["refused by name", "0600"]
+    assert [row["lat"] for row in rows.values()] == ["refused by name", "0600", "refused"]
+
+
+def test_the_table_of_situations_has_all_of_them():
+    rows = tables.result("situations")["rows"]
+    assert list(rows) == [situation.__doc__.rstrip(".") for situation in bench.situations.SITUATIONS]
+    for row in rows.values():
+        assert set(row) == {"lat", "cwebp", "avifenc", "cjxl"} and "exit 0" not in row["lat"]
