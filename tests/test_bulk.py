@@ -161,7 +161,7 @@ def test_a_killed_worker_costs_nothing(tmp_path, photo, engine):
         os.kill(victims[0], signal.SIGKILL)
         said = driver.communicate(timeout=240)[1]
     found = re.search(r"(\d+) done(?:, (\d+) skipped)?, 1 failed", said)
-    assert found and int(found[1]) + int(found[2] or 0) == 40  # a batch may be written, but not logged
+    assert found and int(found[1]) + int(found[2] or 0) == 40, said  # a batch may be written, but not logged
     assert below(out) == [f"{i:02}.lat" for i in range(40)]
     assert len(log(out)) == 41
     assert not list(out.rglob("*.part*"))

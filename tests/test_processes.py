@@ -130,7 +130,8 @@ hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # one call of minutes
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_is_answered_within_a_deadline_whatever_runs(name):
     number = getattr(signal, name)
-    assert lines_until_all_end([sys.executable, "-c", BUSY], 1, number)[0] == 128 + number
+    code = lines_until_all_end([sys.executable, "-c", BUSY], 1, number)[0]
+    assert code in (128 + number, -number)  # the latter where it came before the call, as KeyboardInterrupt
 
 
 @posix
